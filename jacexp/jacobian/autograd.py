@@ -1,0 +1,128 @@
+"""The autograd engine: Jacobian products of any module by reverse-mode differentiation.
+
+Jᵀu is a backward pass. J v is a backward pass through that backward pass, since u -> Jᵀu is linear with transpose J:
+the graph with all edges flipped of Johansson et al., section 3.2 and appendix C.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from jacexp.errors import ConfigError
+
+
+class AutogradLinearization:
+    """The linearisation of any module at a batch. See `jacexp.jacobian.linearize.Linearization`."""
+
+    def __init__(self, net: nn.Module, x: Tensor) -> None:
+        """Run the forward pass; a second one, with frozen statistics, only where batch norm uses the batch's own.
+
+        Raises:
+            ConfigError: if the network does not map (B, *in) to (B, C).
+        """
+        self.x = x
+        norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and uses_batch_statistics(m)]
+        # The fused attention kernels have no second derivative; the plain one has.
+        with sdpa_kernel(SDPBackend.MATH):
+            if norms:
+                rng = _RandomState(x)
+                with _recorded_statistics(norms) as statistics:
+                    self.logits = net(x)
+                with rng.replayed(), _frozen(statistics):
+                    _, self._pull = torch.func.vjp(net, x)
+            else:
+                self.logits, self._pull = torch.func.vjp(net, x)
+        if self.logits.ndim != 2 or len(self.logits) != len(x):
+            raise ConfigError(
+                f"the network maps {tuple(x.shape)} to {tuple(self.logits.shape)}; Jacobians need (B, *in) -> (B, C)"
+            )
+
+    def vjp(self, u: Tensor) -> Tensor:
+        """Jᵀu, (B, C) -> (B, *in)."""
+        (product,) = self._pull(u)
+        return product
+
+    def jvp(self, v: Tensor) -> Tensor:
+        """J v, (B, *in) -> (B, C)."""
+        # At u = 0 as anywhere else: the map is linear in u.
+        _, push = torch.func.vjp(self.vjp, torch.zeros_like(self.logits))
+        (product,) = push(v)
+        return product
+
+
+def uses_batch_statistics(norm: _BatchNorm) -> bool:
+    """Whether a batch-norm layer, as it stands, normalises by the statistics of the batch that it sees."""
+    return norm.training or norm.running_mean is None
+
+
+def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and *biased* variance per channel that train-mode batch norm divides by: (B, C, ...) -> (C,), (C,)."""
+    dims = [d for d in range(x.ndim) if d != 1]
+    variance, mean = torch.var_mean(x, dims, correction=0)
+    return mean, variance
+
+
+@contextmanager
+def _recorded_statistics(norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, tuple[Tensor, Tensor]]]:
+    """Record, as constants, the batch statistics that each layer meets in the passes inside."""
+    statistics: dict[_BatchNorm, tuple[Tensor, Tensor]] = {}
+
+    def record(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if norm in statistics:
+            raise ConfigError(
+                "a batch-norm layer is used twice in one forward pass, so it has no single batch statistic; "
+                "give each use a layer of its own"
+            )
+        statistics[norm] = batch_statistics(args[0].detach())  # type: ignore[index]  # keyed by the layer itself
+
+    with ExitStack() as hooks:
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_pre_hook(record))
+        yield statistics
+
+
+@contextmanager
+def _frozen(statistics: dict[_BatchNorm, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Make each batch-norm layer normalise by given constants and leave its running statistics alone."""
+    for norm, (mean, variance) in statistics.items():
+        norm.forward = partial(_normalise, norm, mean, variance)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in statistics:
+            del norm.forward
+
+
+def _normalise(norm: _BatchNorm, mean: Tensor, variance: Tensor, x: Tensor) -> Tensor:
+    return nn.functional.batch_norm(x, mean, variance, norm.weight, norm.bias, training=False, eps=norm.eps)
+
+
+class _RandomState:
+    """The state of the global generators, so that a second forward pass draws the first one's dropout masks."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.device = x.device if x.is_cuda else None
+        self.before = self._get()
+
+    def _get(self) -> tuple[Tensor, Tensor | None]:
+        return torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if self.device else None
+
+    def _set(self, state: tuple[Tensor, Tensor | None]) -> None:
+        torch.set_rng_state(state[0])
+        if state[1] is not None:
+            torch.cuda.set_rng_state(state[1], self.device)  # type: ignore[arg-type]
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        """Go back to the recorded state inside, and on to where the generators were afterwards."""
+        after = self._get()
+        self._set(self.before)
+        try:
+            yield
+        finally:
+            self._set(after)

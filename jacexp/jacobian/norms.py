@@ -1,0 +1,161 @@
+"""Norms of the input-output Jacobian, one number a sample."""
+
+import torch
+from torch import Tensor, nn
+
+from jacexp.errors import ConfigError
+from jacexp.jacobian.linearize import Engine, Linearization, linearize
+
+
+def spectral_norm(
+    net: nn.Module,
+    x: Tensor,
+    *,
+    n_iter: int = 1,
+    generator: torch.Generator | None = None,
+    engine: Engine = "auto",
+) -> Tensor:
+    """Estimate the largest singular value of each sample's Jacobian, σ₁(J) = max ‖J v‖ over ‖v‖ = 1, by power iteration.
+
+    û = J v/‖J v‖, σ̂ = ‖Jᵀû‖, and v = Jᵀû/‖Jᵀû‖ for the next round, from v ~ N(0, I) (Johansson et al., Eq. 3 and
+    Algorithm 1). σ̂ never exceeds σ₁ and never falls with more rounds. û is held constant, so the gradient of σ̂ is
+    that of ‖Jᵀû‖, which at convergence is the gradient of σ₁.
+
+    Args:
+        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
+        x: the batch, (B, *in).
+        n_iter: power iterations, ≥ 1; 0 takes all C rows of J and their singular values, which is exact.
+        generator: where v is drawn from, on x's device; None means PyTorch's global generator.
+        engine: see `linearize`.
+
+    Returns:
+        σ̂, shape (B,), in the units of a logit per unit of x. Nothing is averaged or summed over samples.
+
+    Raises:
+        ConfigError: for a negative n_iter, and as `linearize`.
+    """
+    lin = linearize(net, x, engine=engine)
+    if n_iter == 0:
+        return torch.linalg.matrix_norm(jacobian_of(lin).flatten(2), ord=2)
+    u = power_iteration(lin, standard_normal_like(x, generator), n_iter)
+    return per_sample_norm(lin.vjp(u))
+
+
+def frobenius_norm(
+    net: nn.Module,
+    x: Tensor,
+    *,
+    n_proj: int = 0,
+    generator: torch.Generator | None = None,
+    engine: Engine = "auto",
+) -> Tensor:
+    """Give the Frobenius norm of each sample's Jacobian, ‖J‖_F = √Σ_ij J_ij², exact or from random projections.
+
+    The estimate is √((C/n_proj) Σ_j ‖Jᵀu_j‖²), u_j uniform on the unit sphere of R^C (Hoffman et al. 2019; Johansson
+    et al., Eq. 2). Its square is unbiased.
+
+    Args:
+        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
+        x: the batch, (B, *in).
+        n_proj: random projections, ≥ 1; 0 takes all C rows of J, which is exact.
+        generator: where the projections are drawn from, on x's device; None means PyTorch's global generator.
+        engine: see `linearize`.
+
+    Returns:
+        The norm itself, not its square, shape (B,). Nothing is averaged or summed over samples.
+
+    Raises:
+        ConfigError: for a negative n_proj, and as `linearize`.
+    """
+    lin = linearize(net, x, engine=engine)
+    if n_proj == 0:
+        return per_sample_norm(jacobian_of(lin))
+    return projected_frobenius(lin, sphere_like(lin.logits, n_proj, generator)).sqrt()
+
+
+def exact_jacobian(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Tensor:
+    """Give the whole Jacobian of each sample, J_b = dz_b/dx_b, by C backward passes.
+
+    Args:
+        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
+        x: the batch, (B, *in).
+        engine: see `linearize`.
+
+    Returns:
+        J, shape (B, C, *in), differentiable with respect to the parameters.
+    """
+    return jacobian_of(linearize(net, x, engine=engine))
+
+
+def jacobian_of(lin: Linearization) -> Tensor:
+    """Stack the rows Jᵀe_c of a linearisation's Jacobian, (B, C, *in)."""
+    basis = torch.eye(lin.logits.shape[1], dtype=lin.logits.dtype, device=lin.logits.device)
+    return torch.stack([lin.vjp(e.expand_as(lin.logits)) for e in basis], dim=1)
+
+
+def power_iteration(lin: Linearization, v: Tensor, n_iter: int) -> Tensor:
+    """Give û after n_iter rounds of û = J v/‖J v‖, v = Jᵀû (Johansson et al., Algorithm 1), one unit vector a sample.
+
+    Args:
+        lin: the linearised network.
+        v: where the iteration starts, (B, *in); its length does not matter.
+        n_iter: rounds, ≥ 1.
+
+    Returns:
+        û, (B, C); zero for a sample with J v = 0.
+
+    Raises:
+        ConfigError: if n_iter is less than 1.
+    """
+    if n_iter < 1:
+        raise ConfigError(f"n_iter={n_iter}: the power iteration needs at least one round")
+    u = unit(lin.jvp(v))
+    for _ in range(n_iter - 1):
+        u = unit(lin.jvp(unit(lin.vjp(u))))
+    return u
+
+
+def projected_frobenius(lin: Linearization, u: Tensor) -> Tensor:
+    """Estimate ‖J‖_F² = C E‖Jᵀu‖² by (C/n_proj) Σ_j ‖Jᵀu_j‖² (Johansson et al., Eq. 2).
+
+    Args:
+        lin: the linearised network.
+        u: unit vectors of R^C, (n_proj, B, C).
+
+    Returns:
+        The estimate of the *squared* norm, shape (B,).
+    """
+    n_classes = u.shape[-1]
+    return n_classes * torch.stack([per_sample_norm(lin.vjp(u_j)).square() for u_j in u]).mean(dim=0)
+
+
+def per_sample_norm(x: Tensor, ord: float = 2) -> Tensor:
+    """Give the vector norm of each sample, (B, ...) -> (B,), with gradient 0 (not NaN) at 0."""
+    return torch.linalg.vector_norm(x.flatten(1), ord=ord, dim=1)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Scale each sample to length 1, (B, ...) -> (B, ...); a zero sample stays zero, with a finite gradient."""
+    flat = x.flatten(1)
+    # Dividing by the largest entry first keeps the squares of tiny and huge entries inside the float range.
+    largest = flat.detach().abs().amax(dim=1, keepdim=True)
+    flat = flat / torch.where(largest > 0, largest, 1)
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    return (flat / torch.where(length > 0, length, 1)).view_as(x)
+
+
+def standard_normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw N(0, I) in the shape, type and place of x."""
+    return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+
+
+def sphere_like(logits: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+    """Draw n points a sample, uniform on the unit sphere of R^C: (B, C) -> (n, B, C).
+
+    Raises:
+        ConfigError: if n is less than 1.
+    """
+    if n < 1:
+        raise ConfigError(f"n_proj={n}: choose 1 or more random projections, or 0 for the exact norm")
+    points = torch.randn((n, *logits.shape), dtype=logits.dtype, device=logits.device, generator=generator)
+    return unit(points.flatten(0, 1)).view_as(points)
