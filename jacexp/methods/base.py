@@ -1,0 +1,207 @@
+"""What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, NamedTuple, TypedDict, Unpack
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.dropout import _DropoutNd
+
+from jacexp.data import Batch
+from jacexp.errors import ConfigError
+from jacexp.jacobian import Engine, Linearization, linearize
+from jacexp.methods.optim import Recipe
+from jacexp.models import Network
+from jacexp.random import stream_seed
+
+Noise = dict[str, Tensor]
+"""What a method drew for one batch, by name."""
+
+
+class Terms(NamedTuple):
+    """The loss of one batch and what it is made of."""
+
+    loss: Tensor
+    """(), what is minimised."""
+    cross_entropy: Tensor
+    """(B,), of the clean images, one a sample."""
+    penalty: Tensor
+    """(B,), one a sample; or () where it belongs to the weights alone."""
+    logits: Tensor
+    """(B, C), of the clean images."""
+
+
+class Settings(TypedDict, total=False):
+    """What every method is trained with, whatever it penalises."""
+
+    recipe: Recipe
+    seed: int
+    engine: Engine
+
+
+class RegularizedModule(pl.LightningModule):
+    """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
+
+    A method is a subclass in a file of its own: its constructor's keyword arguments are its hyper-parameters (and
+    so the keys of its YAML), ``strength`` names the one that multiplies the penalty, and `penalty` is its equation.
+    Strength 0 is plain training, bit for bit.
+    """
+
+    strength: ClassVar[str | None] = None
+    """The name of the hyper-parameter that is the method's strength: ``lam``, ``beta``, ``epsilon`` or None."""
+
+    def __init__(self, net: Network, **settings: Unpack[Settings]) -> None:
+        """Take the network and how it is trained.
+
+        Args:
+            net: the network, which maps images in [0, 1] to logits.
+            settings: ``recipe``, the optimiser; ``seed``, from which every draw of the training comes; ``engine``,
+                what multiplies by Jacobians.
+        """
+        super().__init__()
+        self.net = net
+        self.recipe = settings.get("recipe", Recipe())
+        self.seed = settings.get("seed", 0)
+        self.engine: Engine = settings.get("engine", "auto")
+        self.sums = Sums()
+        self._generator: torch.Generator | None = None
+        self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
+
+    def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
+        """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""
+        return {}
+
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
+        """Give the penalty of each sample, (B,); () for a penalty of the weights alone."""
+        raise NotImplementedError
+
+    def terms(self, batch: Batch, noise: Noise) -> Terms:
+        """Give the loss of a batch. The Jacobian is taken at the output of the network's normalisation."""
+        lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
+        ce = cross_entropy(lin.logits, batch.y, reduction="none")
+        penalty = self.penalty(lin, batch, noise)
+        return Terms(ce.mean() + self.strength_value() * penalty.mean(), ce, penalty, lin.logits)
+
+    def plain_terms(self, batch: Batch) -> Terms:
+        """Give the loss of plain training, the mean cross-entropy."""
+        logits = self.net(batch.x)
+        ce = cross_entropy(logits, batch.y, reduction="none")
+        return Terms(ce.mean(), ce, ce.new_zeros(()), logits)
+
+    def strength_value(self) -> float:
+        """Give the strength of the penalty; 0 for a method without one."""
+        return getattr(self, self.strength) if self.strength else 0.0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of one training batch and add it to the epoch's sums."""
+        with self._dropout_stream(batch_idx):
+            if self.strength_value() == 0:
+                terms = self.plain_terms(batch)
+            else:
+                generator = self._step_generator("noise", batch_idx, device=batch.x.device)
+                terms = self.terms(batch, self.draw(batch.x, generator))
+        self.sums.add(terms, batch.y)
+        return terms.loss
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the logits of images in [0, 1], (B, C, H, W) -> (B, n_classes)."""
+        return self.net(x)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's sums and set its learning rate."""
+        self.sums = Sums()
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.recipe.step_size(self.current_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means over its training samples."""
+        means = self.sums.means()
+        self.log_dict({f"train_{name}": value for name, value in means.items()})
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation sums."""
+        self.val_sums = Sums()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
+        """Add one validation batch to the sums."""
+        self.val_sums.add(self.plain_terms(batch), batch.y)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the counts and the mean loss of the validation images."""
+        counts = self.val_sums.counts()
+        self.log_dict({f"val_{name}": value for name, value in counts.items()})
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Leave the batch where it is: the whole set lies on the training device."""
+        return batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Make the recipe's optimiser; its learning rate is set at the start of each epoch."""
+        return self.recipe.optimizer(self.net)
+
+    def _step_generator(self, stream: str, batch_idx: int, device: torch.device) -> torch.Generator:
+        # Seeded anew each step, so that a resumed run needs no generator's state to draw what it would have drawn.
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device)
+        return self._generator.manual_seed(stream_seed(self.seed, stream, self.current_epoch, batch_idx))
+
+    @contextmanager
+    def _dropout_stream(self, batch_idx: int) -> Iterator[None]:
+        # PyTorch's dropout draws from the global generator alone: give it this step's own state and put it back.
+        if not self._has_dropout:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(stream_seed(self.seed, "dropout", self.current_epoch, batch_idx))
+            yield
+
+
+class Sums:
+    """Running sums over samples, kept on the device so that adding to them waits for nothing."""
+
+    def __init__(self) -> None:
+        """Start at zero samples."""
+        self.n = 0
+        self.total: Tensor | None = None
+
+    def add(self, terms: Terms, y: Tensor) -> None:
+        """Add a batch: cross-entropy, penalty and the number of correct answers."""
+        with torch.no_grad():
+            penalty = terms.penalty.mean() * len(y)
+            correct = (terms.logits.argmax(dim=1) == y).sum()
+            batch = torch.stack([terms.loss * len(y), terms.cross_entropy.sum(), penalty, correct]).double()
+        self.n += len(y)
+        self.total = batch if self.total is None else self.total + batch
+
+    def means(self) -> dict[str, float]:
+        """Give the means over the samples so far: loss, cross-entropy, penalty and accuracy."""
+        if self.total is None:
+            return {}
+        loss, ce, penalty, accuracy = (self.total / self.n).tolist()
+        return {"loss": loss, "cross_entropy": ce, "penalty": penalty, "accuracy": accuracy}
+
+    def counts(self) -> dict[str, float]:
+        """Give the number of samples and of correct answers, and the mean cross-entropy."""
+        if self.total is None:
+            return {}
+        _, ce, _, correct = self.total.tolist()
+        return {"n": self.n, "n_correct": int(correct), "loss": ce / self.n}
+
+
+def require(holds: bool, message: str) -> None:
+    """Check a hyper-parameter.
+
+    Raises:
+        ConfigError: with the message, if it does not hold.
+    """
+    if not holds:
+        raise ConfigError(message)
+
+
+def weights_of(net: nn.Module) -> list[Tensor]:
+    """Give the weight matrices and kernels of a network: every parameter but biases and batch-norm scales."""
+    return [p for p in net.parameters() if p.ndim >= 2]

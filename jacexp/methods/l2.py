@@ -1,0 +1,44 @@
+"""L2 regularisation, the weight decay of Krogh & Hertz."""
+
+from typing import Literal, Unpack
+
+from torch import Tensor
+
+from jacexp.data import Batch
+from jacexp.jacobian import Linearization
+from jacexp.methods.base import Noise, RegularizedModule, Settings, require, weights_of
+from jacexp.models import Network
+
+
+class L2(RegularizedModule):
+    """CE + lam · Σ‖W‖² over all weights W, not biases and not batch norm's scales (Johansson et al., section 4).
+
+    ``form="sum_squares"`` is that sum; ``"weight_decay"`` is half of it, whose gradient is lam · W, the term that an
+    optimiser's weight decay adds.
+    """
+
+    strength = "lam"
+
+    def __init__(
+        self,
+        net: Network,
+        *,
+        lam: float,
+        form: Literal["sum_squares", "weight_decay"] = "sum_squares",
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Take the strength lam ≥ 0 and the form of the sum.
+
+        Raises:
+            ConfigError: for a negative strength or an unknown form.
+        """
+        super().__init__(net, **settings)
+        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
+        require(form in ("sum_squares", "weight_decay"), f"method.form={form!r}: choose sum_squares or weight_decay")
+        self.lam = lam
+        self.form = form
+
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+        """Σ‖W‖² (or half of it): () summed over all weights."""
+        total = sum((w.square().sum() for w in weights_of(self.net)), start=lin.logits.new_zeros(()))
+        return total if self.form == "sum_squares" else total / 2

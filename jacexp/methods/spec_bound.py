@@ -1,0 +1,96 @@
+"""The bound on the spectral norm: a penalty on each weight's own norm."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from jacexp.data import Batch
+from jacexp.jacobian import Linearization
+from jacexp.jacobian.norms import unit
+from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.models import Network
+
+
+class SpectralBound(RegularizedModule):
+    """CE + lam · Σ_l σ₁(W_l)² over the weights W_l (Yoshida & Miyato 2017; Johansson et al., Eq. 5).
+
+    Each σ₁ is estimated by one power iteration a step from a fresh v ~ N(0, I): σ̂ = ‖Wᵀû‖, û = Wv/‖Wv‖, û constant.
+    With ``conv="reshaped"``, as in both papers, a kernel is the matrix (out, in · k · k), and the product of the norms
+    is *not* a bound on the Jacobian; with ``"operator"`` it is the convolution itself on images of the layer's size,
+    whose product is one (for pools that do not overlap, and but for batch norm's scales).
+    """
+
+    strength = "lam"
+
+    def __init__(
+        self,
+        net: Network,
+        *,
+        lam: float,
+        conv: Literal["reshaped", "operator"] = "reshaped",
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Take the strength lam ≥ 0 and what the norm of a convolution means.
+
+        Raises:
+            ConfigError: for a negative strength or an unknown meaning.
+        """
+        super().__init__(net, **settings)
+        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
+        require(conv in ("reshaped", "operator"), f"method.conv={conv!r}: choose reshaped or operator")
+        self.lam = lam
+        self.conv = conv
+        self._shapes: dict[str, torch.Size] = {}
+
+    def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
+        """Draw the start of each weight's power iteration, v ~ N(0, I) in the shape of what the weight multiplies."""
+        if not self._shapes:
+            self._shapes = input_shapes(self.net, x.shape[1:], self.conv)
+        return {
+            name: torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
+            for name, shape in self._shapes.items()
+        }
+
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+        """Σ_l σ̂(W_l)², () summed over the weights."""
+        layers = weighted_layers(self.net)
+        norms = [power_step(linear_map(layers[name], self.conv), v) for name, v in noise.items()]
+        return torch.stack(norms).square().sum()
+
+
+def power_step(apply: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
+    """Estimate a linear map's norm by one power iteration: σ̂ = ‖Wᵀû‖, û = Wv/‖Wv‖ held constant, ()."""
+    u, transpose = torch.func.vjp(apply, v)
+    (w,) = transpose(unit(u.detach()[None])[0])
+    return torch.linalg.vector_norm(w)
+
+
+def weighted_layers(net: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Give the linear and convolutional layers of a network by name."""
+    return {name: m for name, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+
+
+def linear_map(layer: nn.Linear | nn.Conv2d, conv: str) -> Callable[[Tensor], Tensor]:
+    """Give v -> W v of a layer, without its bias."""
+    if isinstance(layer, nn.Conv2d) and conv == "operator":
+        return partial(layer._conv_forward, weight=layer.weight, bias=None)
+    return partial(torch.mv, layer.weight.flatten(1))
+
+
+def input_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
+    """Give the shape of the v of each layer: (in,) of its matrix, or (C, H, W) for a convolution as an operator."""
+    shapes: dict[str, torch.Size] = {}
+    trial = copy.deepcopy(net).to("meta").eval()
+
+    def record(layer: nn.Module, args: tuple[Tensor, ...], name: str) -> None:
+        spatial = isinstance(layer, nn.Conv2d) and conv == "operator"
+        shapes[name] = args[0].shape[1:] if spatial else layer.weight.flatten(1).shape[1:]  # type: ignore[operator]
+
+    for name, layer in weighted_layers(trial).items():
+        layer.register_forward_pre_hook(partial(record, name=name))
+    trial(torch.empty(1, *image, device="meta"))
+    return shapes
