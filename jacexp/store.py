@@ -1,0 +1,249 @@
+"""Run directories and tidy tables on disk.
+
+A run is a directory named by the hash of its scientific configuration. ``result.json`` is written last and
+atomically: it is there if and only if the run is over.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from jacexp.errors import StoreError
+from jacexp.models import Network, build
+
+RUN_COLUMNS = (
+    "run dataset model method protocol select seed lam beta epsilon options lr momentum batch_size n_epochs subset "
+    "augment precision checkpoint status epoch n_train n_val n_val_correct val_loss n_test n_test_correct test_loss "
+    "train_s command git device versions data started"
+).split()
+"""The columns of ``runs.csv``, one row a run: counts, never percentages."""
+
+
+def run_id(science: Mapping[str, Any]) -> str:
+    """Name a run by its scientific configuration: the first 12 hex digits of SHA-256 over its canonical JSON."""
+    canonical = json.dumps(science, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class RunDirectory:
+    """The files of one run.
+
+    ``config.yaml``, ``metrics.csv`` (a row an epoch), ``last.ckpt`` and ``best.ckpt`` (networks), ``resume.ckpt``
+    (what an interrupted run goes on from) and ``result.json``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the directory, which need not exist yet."""
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The name of the run."""
+        return self.path.name
+
+    def __truediv__(self, name: str) -> Path:
+        """Give the path of one of the run's files."""
+        return self.path / name
+
+    def result(self) -> dict[str, Any] | None:
+        """Read how the run ended; None if it is not over.
+
+        Raises:
+            StoreError: if ``result.json`` is not one of jacexp's.
+        """
+        path = self / "result.json"
+        try:
+            result = json.loads(path.read_text())
+            result["status"], result["row"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged or foreign ({error!r}); delete it to run {self.id} again") from error
+        return result
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the run while inside; a lock goes with the process that held it, however that ended.
+
+        Raises:
+            StoreError: if another process owns it, or the directory cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise StoreError(f"run {self.id} is being trained by another process; nothing done here") from error
+        except PermissionError as error:
+            raise StoreError(f"{self.path} cannot be written; choose another folder with paths.results=DIR") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put a text into place whole or not at all, also when the power fails."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Append rows to a table; many processes may do so at once, and a reader never sees half a row.
+
+    Args:
+        path: the CSV file, made with its header if it is not there.
+        rows: one mapping a row; an absent column is left empty.
+        columns: the columns of the table.
+
+    Raises:
+        StoreError: if the file has other columns, or a row has a column that the table lacks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        is_new = not path.exists() or path.stat().st_size == 0
+        if not is_new:
+            _check_table(path, columns)
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            try:
+                if is_new:
+                    writer.writeheader()
+                writer.writerows(rows)
+            except ValueError as error:
+                raise StoreError(f"{path}: {error}") from error
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _check_table(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a table with other columns and mend a last line that a crash left without its end."""
+    with path.open("r+", encoding="utf-8", newline="") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+        if header != list(columns):
+            raise StoreError(f"{path} has the columns {header}, not {list(columns)}; move it away")
+        text = file.read()
+        if text and not text.endswith("\n"):
+            whole = path.read_bytes().rpartition(b"\n")[0] + b"\n"
+            file.truncate(len(whole))
+
+
+def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
+    """Go through the run directories below a results folder that are over, in the order of their names."""
+    folder = results / "runs"
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        paths = sorted(entry.path for entry in entries if entry.is_dir())
+    for path in paths:
+        directory = RunDirectory(Path(path))
+        result = directory.result()
+        if result is not None:
+            yield directory, result
+
+
+def save_network(path: Path, net: Network) -> None:
+    """Write a network's weights and how to build it, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    torch.save({"network": net.origin, "state_dict": net.state_dict()}, partial)
+    partial.replace(path)
+
+
+def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
+    """Load the network that a run ended with, in eval mode on the CPU. Nothing in the file is executed.
+
+    Args:
+        directory: the run.
+        checkpoint: ``last`` or ``best``.
+
+    Raises:
+        StoreError: if the checkpoint is missing, truncated or not one of jacexp's.
+    """
+    path = directory / f"{checkpoint}.ckpt"
+    content = read_checkpoint(path)
+    try:
+        state = content["state_dict"]
+        mean, std = state["normalize.mean"], state["normalize.std"]
+        net = build(**content["network"], mean=mean, std=std, seed=0)
+        net.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise StoreError(f"{path} is not a checkpoint of jacexp's ({error!r}); delete {directory.path}") from error
+    return net.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without executing what it says.
+
+    Raises:
+        StoreError: if it is missing, truncated or not a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is missing, so the run cannot be evaluated; train it again") from error
+    except Exception as error:  # torch.load raises whatever the damage leads to
+        raise StoreError(f"{path} is damaged or foreign ({type(error).__name__}); delete it and train again") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} holds a {type(content).__name__}, not a checkpoint; delete it and train again")
+    return content
+
+
+def provenance(device: torch.device | str) -> dict[str, str]:
+    """Say what made a result: command, git revision, device, versions and when."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "git": git_revision(),
+        "device": device_name(torch.device(device)),
+        "versions": json.dumps(versions(), sort_keys=True),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device as its maker does, for example ``NVIDIA H100 80GB HBM3`` or ``cpu (x86_64, 2 threads)``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that a number may depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "torchvision", "pytorch-lightning", "torchattacks", "jacexp"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def git_revision() -> str:
+    """Give the commit of jacexp's checkout, with ``+`` where files differ from it; empty outside a checkout."""
+    root = Path(__file__).parents[1]
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        done = [subprocess.run(c, cwd=root, capture_output=True, text=True, check=True).stdout for c in commands]
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done[0].strip() + ("+" if done[1].strip() else "")

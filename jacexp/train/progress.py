@@ -1,0 +1,46 @@
+"""What a person sees while a network trains."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
+
+from jacexp.methods import RegularizedModule
+
+
+class Bar(TQDMProgressBar):
+    """A progress bar with the epoch's running loss, penalty and accuracy."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]  # noqa: ARG002
+        """Give the epoch's means so far; the sums stay on the device between two refreshes."""
+        assert isinstance(pl_module, RegularizedModule)
+        means = pl_module.sums.means()
+        return {name: f"{means[name]:.4g}" for name in ("loss", "penalty", "accuracy") if name in means}
+
+
+class Lines(Callback):
+    """One line an epoch, for a log file."""
+
+    def __init__(self, say: Callable[[str], None] = print) -> None:
+        """Take where the lines go."""
+        self.say = say
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how the epoch went."""
+        assert isinstance(pl_module, RegularizedModule)
+        means, counts = pl_module.sums.means(), pl_module.val_sums.counts()
+        self.say(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {means['loss']:.4f}, "
+            f"penalty {means['penalty']:.4g}, accuracy {means['accuracy']:.2%}; "
+            f"validation loss {counts['loss']:.4f}, accuracy {counts['n_correct'] / counts['n']:.2%}"
+        )
+
+
+def progress_callbacks(kind: str) -> list[Callback | ProgressBar]:
+    """Make what ``progress=`` asks for: bar, lines, off, or auto (a bar in a terminal, lines elsewhere)."""
+    if kind == "auto":
+        kind = "bar" if sys.stdout.isatty() else "lines"
+    made: dict[str, list[Any]] = {"bar": [Bar(refresh_rate=20)], "lines": [Lines()], "off": []}
+    return made[kind]

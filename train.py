@@ -1,0 +1,25 @@
+"""Train one network, or with -m a grid of them: python train.py +method=spec dataset=kmnist -m."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from jacexp.train.commandline import checked_arguments, reported
+from jacexp.train.config import register
+
+register()
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def main(cfg: DictConfig) -> str:
+    """Train what the configuration describes and return how it ended: done or diverged."""
+    with reported():
+        from jacexp.train.run import run  # torch takes seconds to load, which --help and --cfg need not
+
+        return str(run(cfg)["status"])
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = checked_arguments(sys.argv[1:])
+    main()
