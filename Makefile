@@ -1,0 +1,66 @@
+# The commands of the project; `make help` lists them.
+
+PYTHON ?= python3# makes the environment; everything else runs inside it
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.setup-done
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## make .venv with everything in it; does nothing when it is done
+
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(PY) -m pip install -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "jacexp needs Python 3.11 or newer, but $(PYTHON) is missing or older; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+.PHONY: demo
+demo: setup ## train spec against none on the embedded digits; print the table, draw the noise curve
+	$(PY) scripts/demo.py
+
+.PHONY: test
+test: setup ## the default tier of the tests, under five minutes; ARGS=… goes to pytest
+	$(PY) -m pytest -m 'not slow and not gpu' $(ARGS)
+
+.PHONY: test-slow
+test-slow: setup ## the slow tier
+	$(PY) -m pytest -m 'slow and not gpu' $(ARGS)
+
+.PHONY: lint
+lint: setup ## style: ruff's rules and formatting
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+.PHONY: types
+types: setup ## static types
+	$(PY) -m mypy
+
+.PHONY: reproduce-tables
+reproduce-tables: setup ## every table and the scorecard, from stored results
+	$(PY) scripts/tables.py
+
+.PHONY: figures
+figures: setup ## every figure, from stored results
+	$(PY) scripts/figures.py
+
+.PHONY: reproduce-runs
+reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it
+	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \
+	  $(if $(DATASET),--dataset '$(DATASET)')
+
+.PHONY: clean
+clean: ## remove build products and caches; never results, data or .venv
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""The networks of both papers, exact to the layer, with their normalisation inside."""
+
+from jacexp.models.architectures import ARCHITECTURES, build
+from jacexp.models.init import SCHEMES, initialize
+from jacexp.models.network import Network, Normalize
+
+__all__ = ["ARCHITECTURES", "SCHEMES", "Network", "Normalize", "build", "initialize"]

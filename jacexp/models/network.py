@@ -1,0 +1,57 @@
+"""A network with its normalisation inside: outside, images are in [0, 1]."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """Bring pixels x in [0, 1] to network units, (x − mean) / std.
+
+    Args:
+        mean: subtracted from every image, (C, 1, 1) a channel or (C, H, W) a pixel.
+        std: divides after that, > 0, of such a shape; ones where a protocol only subtracts the mean.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.detach().clone())
+        self.register_buffer("std", std.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise images, (B, C, H, W) -> (B, C, H, W)."""
+        return (x - self.mean) / self.std
+
+    def direction(self, t: Tensor) -> Tensor:
+        """Bring differences of images from pixel to network units, t / std, (..., C, H, W)."""
+        return t / self.std
+
+
+class Network(nn.Module):
+    """The map that is trained and attacked: z(x) = body(normalize(x)).
+
+    The penalties differentiate ``body`` at the normalised image, attacks and noise act on x itself.
+
+    Args:
+        normalize: from [0, 1] to network units.
+        body: from normalised images, (B, C, H, W), to logits, (B, n_classes).
+        n_classes: the number of logits.
+        origin: the arguments of ``jacexp.models.build`` that made the layers; a checkpoint makes them again.
+    """
+
+    def __init__(
+        self, normalize: Normalize, body: nn.Module, n_classes: int, origin: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.body = body
+        self.n_classes = n_classes
+        self.origin = dict(origin or {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the logits z, (B, n_classes), of images in [0, 1], (B, C, H, W)."""
+        return self.body(self.normalize(x))

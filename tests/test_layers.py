@@ -1,0 +1,86 @@
+"""The layers of the design: an import may only point down."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighbour
+    {"jacexp.random", "jacexp.errors"},
+    {"jacexp.jacobian", "jacexp.models", "jacexp.data"},
+    {"jacexp.store"},
+    {"jacexp.methods", "jacexp.evaluate"},
+    {"jacexp.train", "jacexp.report"},
+]
+RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+FORBIDDEN = {  # what a module must not import, besides what lies above it
+    "jacexp.jacobian": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
+    "jacexp.models": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
+    "jacexp.data": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
+    "jacexp.evaluate": {"hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
+    "jacexp.store": {"hydra", "pytorch_lightning", "matplotlib"},
+    "jacexp.methods": {"hydra", "matplotlib"},
+    "jacexp.report": {"torch", "hydra", "pytorch_lightning"},
+}
+TOPMOST = {"train", "scripts", "hydra_plugins", "tests"}  # nothing in the package imports these
+
+FILES = [path for path in sorted((ROOT / "jacexp").rglob("*.py")) if path != ROOT / "jacexp/__init__.py"]
+
+
+def layer_of(module: str) -> str:
+    """jacexp.data.load -> jacexp.data; other packages -> their first name."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "jacexp" else parts[0]
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it; a relative import counts as its own layer."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            # `from jacexp import data` imports jacexp.data
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_down(path):
+    own = layer_of(module_name(path))
+    assert own in RANK, f"{own} has no layer: give it one in LAYERS"
+    for target in map(layer_of, imports(path)):
+        assert target not in TOPMOST, f"{path} imports {target}"
+        assert target not in FORBIDDEN.get(own, ()), f"{path} imports {target}"
+        if target.startswith("jacexp.") and target != own:
+            assert RANK[target] < RANK[own], f"{path} imports {target}, which is not below {own}"
+
+
+def test_the_rules_see_an_import_that_points_up(tmp_path):
+    source = tmp_path / "bad.py"
+    source.write_text(
+        "def f():\n    from jacexp import train\n    import jacexp.report.tables as t\n    import torch\n"
+    )
+    assert [layer_of(name) for name in imports(source)] == ["jacexp.train", "jacexp.report", "torch"]
+
+
+def test_the_package_and_its_reports_import_without_torch():
+    modules = ["jacexp", *(m for m in map(module_name, FILES) if m.startswith("jacexp.report."))]
+    code = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(module)
+    assert "torch" not in sys.modules, module
+"""
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert fresh.returncode == 0, fresh.stderr
