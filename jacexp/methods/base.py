@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
-from jacexp.data import Batch
+from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import Engine, Linearization, linearize
 from jacexp.methods.optim import Recipe
@@ -69,6 +69,10 @@ class RegularizedModule(pl.LightningModule):
         self.sums = Sums()
         self._generator: torch.Generator | None = None
         self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
+
+    def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
+        """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
+        return None
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
         """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""

@@ -131,7 +131,7 @@ def _train(job: Job) -> dict[str, Any]:
     recorder = Recorder(directory, keep_best=cfg.checkpoint == "best")
     trainer = make_trainer(cfg, directory, recorder)
     device = trainer.strategy.root_device
-    train, val, test = loaders(job, device)
+    train, val, test = loaders(job, module, device)
     resume = directory / "resume.ckpt"
     started = time.perf_counter()
     try:
@@ -182,12 +182,18 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
-def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
-    """Put the images of a job on the device: training, validation and test."""
+def loaders(job: Job, module: RegularizedModule, device: torch.device) -> tuple[Loader, Loader, Loader]:
+    """Put the images of a job on the device: training (with tangents, for a method that needs them), validation, test."""
     cfg, data = job.cfg, job.data
-    augment = AUGMENTS[cfg.data.augment]() if cfg.data.augment != "none" else None
+    tangents = module.tangents(data.in_shape, device)
     train = Loader(
-        data.x_train, data.y_train, batch_size=cfg.train.batch_size, seed=cfg.seed, device=device, augment=augment
+        data.x_train,
+        data.y_train,
+        batch_size=cfg.train.batch_size,
+        seed=cfg.seed,
+        device=device,
+        augment=AUGMENTS[cfg.data.augment]() if cfg.data.augment != "none" else None,
+        tangents=tangents.of_set(data.x_train) if tangents and module.precompute else tangents,
     )
     val = Loader(data.x_val, data.y_val, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
     test = Loader(data.x_test, data.y_test, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
