@@ -1,0 +1,66 @@
+"""Every method in conf/method under the laws of tests/laws.py."""
+
+import pytest
+
+from tests import laws
+
+PER_SAMPLE = [m for m in laws.METHODS if m not in (*laws.OF_WEIGHTS, "none")]
+OF_JACOBIAN = [m for m in PER_SAMPLE if m not in laws.OF_LOSS]
+
+
+@pytest.mark.parametrize("name", laws.METHODS)
+def test_shape_and_sign(name):
+    laws.shape_and_sign(name)
+
+
+@pytest.mark.parametrize("name", OF_JACOBIAN)
+def test_zero_for_a_constant_network(name):
+    laws.zero_for_a_constant_network(name)
+
+
+@pytest.mark.parametrize(("name", "degree"), [("spec", 1), ("frob", 2), ("tbp", 1)])
+def test_homogeneity(name, degree):
+    laws.homogeneity(name, degree)
+
+
+@pytest.mark.parametrize("net", ["conv", "batch_norm", "attention"])
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_independence(name, net):
+    laws.independence(name, net)
+
+
+@pytest.mark.parametrize("net", ["conv", "batch_norm"])
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_order_of_samples(name, net):
+    laws.order_of_samples(name, net)
+
+
+@pytest.mark.parametrize("name", laws.METHODS)
+def test_statistics_move_once(name):
+    laws.statistics_move_once(name)
+
+
+@pytest.mark.parametrize("name", [m for m in laws.METHODS if m != "none"])
+def test_strength_zero_is_none(name):
+    laws.strength_zero_is_none(name)
+
+
+EXACT = {
+    "none": {},
+    "l2": {},
+    "spec": {"detach": False, "n_iter": 2},
+    "frob": {},
+    "loss_ibp": {"hessian": True},
+    "tbp": {},
+}
+"""The methods that are, with these switches, the plain derivative of their value; the others hold something constant."""
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_gradient_is_that_of_the_value(name):
+    laws.gradient_is_that_of_the_value(name, **EXACT[name])
+
+
+def test_every_method_is_covered():
+    held_constant = {"fast_at", "at", "fast_tbp", "pred_ibp", "spec_bound"}
+    assert held_constant | set(EXACT) == set(laws.METHODS), "say in EXACT how the new method's gradient is exact"

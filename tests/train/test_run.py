@@ -1,0 +1,257 @@
+"""One run from configuration to result: repeatable, resumable, and honest about how it ended."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from jacexp.errors import ConfigError, JacexpError, StoreError
+from jacexp.store import RUN_COLUMNS, RunDirectory, load_network, read_checkpoint
+from jacexp.train import run as run_module
+from jacexp.train.recorder import Recorder
+from jacexp.train.run import evaluate, loaders, make_module, prepare, run
+
+SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
+
+
+def directory(result, results):
+    return RunDirectory(results / "runs" / result["row"]["run"])
+
+
+def weights(result, results, checkpoint="last"):
+    return load_network(directory(result, results), checkpoint).state_dict()
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def test_a_run_leaves_its_files_and_its_row(configure, tmp_path):
+    cfg = configure("+method=spec", *SHORT, "method.lam=0.05", "seed=7")
+    result = run(cfg)
+    where = directory(result, tmp_path)
+    assert sorted(p.name for p in where.path.iterdir() if p.name != ".lock") == [
+        "config.yaml",
+        "last.ckpt",
+        "metrics.csv",
+        "result.json",
+    ]
+    assert json.loads((where / "result.json").read_text()) == result
+    with (where / "metrics.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [row["epoch"] for row in epochs] == ["0", "1", "2"]
+    with (tmp_path / "runs.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert list(row) == RUN_COLUMNS
+    assert (row["method"], row["lam"], row["beta"], row["seed"], row["status"]) == ("spec", "0.05", "", "7", "done")
+    assert (row["n_train"], row["n_val"], row["n_test"], row["epoch"]) == ("100", "50", "360", "2")
+    assert row["val_loss"] == epochs[-1]["val_loss"]
+    assert json.loads(row["options"]) == {"detach": True, "n_iter": 1, "power": 1}
+
+
+def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path):
+    cfg = configure("+method=none", *SHORT, "train.lr=0.05")
+    result = run(cfg)
+    job = prepare(cfg)
+    net = load_network(directory(result, tmp_path))
+    _, val, test = loaders(job, make_module(job), torch.device("cpu"))
+    for images, part in ((val, "val"), (test, "test")):
+        logits = net(images.x / 255)
+        correct = (logits.argmax(1) == images.y).sum().item()
+        assert result["row"][f"n_{part}_correct"] == correct == evaluate(net, images)["n_correct"]
+        loss = torch.nn.functional.cross_entropy(logits, images.y).item()
+        assert result["row"][f"{part}_loss"] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["none", "spec", "tbp"])
+def test_two_runs_of_one_seed_are_equal_bit_for_bit(configure, tmp_path, method):
+    results = [tmp_path / name for name in ("a", "b")]
+    first, second = (run(configure(f"+method={method}", *SHORT, results=r)) for r in results)
+    assert_equal_weights(weights(first, results[0]), weights(second, results[1]))
+    other = run(configure(f"+method={method}", *SHORT, "seed=1"))
+    assert other["row"]["run"] != first["row"]["run"]
+    assert any(
+        not torch.equal(v, weights(first, results[0])[k]) for k, v in weights(other, tmp_path).items() if "weight" in k
+    )
+
+
+def test_a_run_does_not_depend_on_the_global_generator(configure, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = run(configure("+method=frob", *SHORT, results=tmp_path / "a"))
+    assert torch.equal(torch.get_rng_state(), before), "and it leaves it where it was"
+    torch.manual_seed(6)
+    second = run(configure("+method=frob", *SHORT, results=tmp_path / "b"))
+    assert_equal_weights(weights(first, tmp_path / "a"), weights(second, tmp_path / "b"))
+
+
+def test_a_run_that_is_over_is_left_alone(configure, capsys):
+    cfg = configure("+method=none", *SHORT)
+    first = run(cfg)
+    capsys.readouterr()
+    assert run(cfg) == first
+    assert "nothing to do" in capsys.readouterr().out
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("overrides", [("+method=spec",), ("+method=loss_ibp", "protocol=ibp"), ("+method=l2", "train.schedule=cosine", "checkpoint=best")])
+def test_an_interrupted_run_ends_bit_for_bit_where_it_would_have(configure, tmp_path, monkeypatch, overrides):
+    overrides = (*overrides, *SHORT, "train.epochs=4")
+    whole = run(configure(*overrides, results=tmp_path / "whole"))
+    looked = Recorder.on_train_batch_end
+
+    def crash(self, trainer, module, outputs, batch, batch_idx):
+        looked(self, trainer, module, outputs, batch, batch_idx)
+        if (trainer.current_epoch, batch_idx) == (2, 3):
+            raise Crash
+
+    cfg = configure(*overrides, results=tmp_path / "parts")
+    with monkeypatch.context() as patch, pytest.raises(JacexpError, match="failed: Crash"):
+        patch.setattr(Recorder, "on_train_batch_end", crash)
+        run(cfg)
+    parts = run(cfg)
+    for checkpoint in {"last", parts["row"]["checkpoint"]}:
+        assert_equal_weights(
+            weights(parts, tmp_path / "parts", checkpoint), weights(whole, tmp_path / "whole", checkpoint)
+        )
+    varying = {"train_s", "started", "command"}
+    assert {k: v for k, v in parts["row"].items() if k not in varying} == {
+        k: v for k, v in whole["row"].items() if k not in varying
+    }
+    metrics = [(directory(r, tmp_path / n) / "metrics.csv").read_text() for r, n in ((parts, "parts"), (whole, "whole"))]
+    assert metrics[0] == metrics[1]
+    assert not (directory(parts, tmp_path / "parts") / "resume.ckpt").exists()
+
+
+def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
+    cfg = configure("+method=none", *SHORT, "train.epochs=6", "train.lr=0.3", "checkpoint=best")
+    result = run(cfg)
+    with (directory(result, tmp_path) / "metrics.csv").open() as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert result["row"]["epoch"] == losses.index(min(losses)) < 5, "an example whose best epoch is not its last"
+    job = prepare(cfg)
+    _, val, _ = loaders(job, make_module(job), torch.device("cpu"))
+    best = load_network(directory(result, tmp_path), "best")
+    assert evaluate(best, val)["loss"] == pytest.approx(min(losses))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path):
+    result = run(configure("+method=none", *SHORT, "train.lr=1e20"))
+    assert result["status"] == result["row"]["status"] == "diverged"
+    assert "not finite in epoch" in result["error"]
+    with (tmp_path / "runs.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["status"] == "diverged"
+    assert row["n_test_correct"] == ""
+
+
+def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypatch):
+    cfg = configure("+method=none", *SHORT)
+    with monkeypatch.context() as patch, pytest.raises(JacexpError, match="failed: MemoryError"):
+        patch.setattr(run_module, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        run(cfg)
+    (failed,) = (tmp_path / "runs").glob("*/result.json")
+    assert json.loads(failed.read_text())["status"] == "failed"
+    assert run(cfg)["status"] == "done"
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(configure):
+    cfg = configure("+method=none", *SHORT)
+    with prepare(cfg).directory.locked(), pytest.raises(StoreError, match="another process"):
+        run(cfg)
+
+
+def test_names_follow_the_science_alone(configure, tmp_path):
+    def name(*overrides, **where):
+        return prepare(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
+
+    assert name() == name("train.engine=autograd") == name(results=tmp_path / "elsewhere") == name("logger=tensorboard")
+    same_value = name("method.lam=1e-2"), name("method.lam=0.01")
+    assert same_value[0] == same_value[1]
+    changed = ["method.lam=0.02", "seed=1", "train.lr=0.02", "method.n_iter=2", "data.subset=101", "select=paper"]
+    assert len({name(), *(name(c) for c in changed)}) == len(changed) + 1
+
+
+def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 256, (40, 14, 14), dtype=np.uint8),
+        "y_train": np.arange(40) % 3,
+        "x_test": rng.integers(0, 256, (9, 14, 14), dtype=np.uint8),
+        "y_test": np.arange(9) % 3,
+    }
+    (tmp_path / "moved").mkdir()
+    paths = [tmp_path / "toy.npz", tmp_path / "moved" / "toy.npz"]
+    for path in paths:
+        np.savez(path, **arrays)
+    jobs = [
+        prepare(configure("+method=frob", "dataset=npz", f"dataset.path={p}", "train.batch_size=8", "train.epochs=1"))
+        for p in paths
+    ]
+    assert jobs[0].directory.id == jobs[1].directory.id
+    result = run(jobs[0].cfg)
+    assert result["row"]["dataset"] == "toy"
+    assert json.loads(result["row"]["data"])["files"][0]["file"] == "toy.npz"
+    np.savez(paths[0], **{**arrays, "y_test": (np.arange(9) + 1) % 3})
+    assert prepare(jobs[0].cfg).directory.id != jobs[1].directory.id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ((), "add \\+method=NAME"),
+        (("+method=spec", "method.lam=-1"), "must not be negative"),
+        (("+method=spec", "method.n_iter=0"), "at least one round"),
+        (("+method=spec", "method.lam=high"), "method spec takes method.lam"),
+        (("+method=spec", "+method.lamda=1"), "Key 'lamda'"),
+        (("+method=none", "train.batch_size=2000"), "exceeds the 1293 training images"),
+        (("+method=none", "train.batch_size=0"), "at least 1"),
+        (("+method=none", "train.epochs=0"), "at least one epoch"),
+        (("+method=none", "train.lr=0"), "must be positive"),
+        (("+method=none", "train.momentum=1"), r"\[0, 1\)"),
+        (("+method=none", "train.precision=16"), "train.precision=16 is not one of"),
+        (("+method=none", "select=test"), "holdout, paper"),
+        (("+method=none", "seed=-1"), "must not be negative"),
+        (("+method=none", "data.subset=5000"), "1437"),
+        (("+method=none", "model=vgg16_bn"), "vgg16_bn"),
+        (("+method=none", "model=lenet", "model.name=alexnet"), "alexnet"),
+        (("+method=none", "method._target_=jacexp.store.RunDirectory"), "RegularizedModule"),
+        (("+method=none", "method._target_=jacexp.methods.nothing.Here"), "cannot be imported"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_written(configure, tmp_path, overrides, says):
+    with pytest.raises(ConfigError, match=says):
+        run(configure(*overrides))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "last.ckpt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"last\.ckpt is (missing|damaged)"):
+        load_network(RunDirectory(tmp_path))
+
+
+def test_a_checkpoint_never_executes_what_it_says(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save({"network": Bomb()}, tmp_path / "last.ckpt")
+    with pytest.raises(StoreError, match="damaged or foreign"):
+        read_checkpoint(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64"])
+def test_other_precisions_train(configure, precision):
+    result = run(configure("+method=spec", *SHORT, f"train.precision={precision}", "train.epochs=1"))
+    assert result["status"] == "done"
