@@ -167,13 +167,22 @@ def make_trainer(cfg: DictConfig, directory: RunDirectory, recorder: Recorder) -
         devices=1,
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
         logger=instantiate(cfg.logger, save_dir=str(directory.path)) if cfg.logger else False,
-        callbacks=[*progress, recorder],
+        callbacks=[*progress, EpochOrder(), recorder],
         enable_checkpointing=True,
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+class EpochOrder(pl.Callback):
+    """Tells the training images which epoch it is, for each has an order of its own."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Pass the epoch on; the loader draws its order at the first batch."""
+        assert isinstance(trainer.train_dataloader, Loader)
+        trainer.train_dataloader.set_epoch(trainer.current_epoch)
 
 
 def quiet_lightning() -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from jacexp.data import epoch_order
 from jacexp.errors import ConfigError, JacexpError, StoreError
+from jacexp.methods import RegularizedModule
 from jacexp.store import RUN_COLUMNS, RunDirectory, load_network, read_checkpoint
 from jacexp.train import run as run_module
 from jacexp.train.recorder import Recorder
@@ -87,6 +89,23 @@ def test_a_run_does_not_depend_on_the_global_generator(configure, tmp_path):
     torch.manual_seed(6)
     second = run(configure("+method=frob", *SHORT, results=tmp_path / "b"))
     assert_equal_weights(weights(first, tmp_path / "a"), weights(second, tmp_path / "b"))
+
+
+def test_every_epoch_sees_each_image_once_in_an_order_of_its_own(configure, monkeypatch):
+    seen: list[torch.Tensor] = []
+    plain = RegularizedModule.training_step
+
+    def watched(self, batch, batch_idx):
+        seen.append(batch.x.flatten(1).double() @ torch.arange(784.0).double())
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(RegularizedModule, "training_step", watched)
+    cfg = configure("+method=none", *SHORT)
+    run(cfg)
+    job = prepare(cfg)
+    marks = (job.data.x_train / 255).flatten(1).double() @ torch.arange(784.0).double()
+    for epoch, order in enumerate(torch.cat(seen).view(3, 100)):
+        torch.testing.assert_close(order, marks[epoch_order(100, 0, epoch)])
 
 
 def test_a_run_that_is_over_is_left_alone(configure, capsys):

@@ -1,0 +1,24 @@
+"""Data sets, their splits, batches, augmentation and tangent vectors."""
+
+from jacexp.data.augment import AUGMENTS, Affine, Augment, CropFlip
+from jacexp.data.load import NAMES, load
+from jacexp.data.loader import Batch, Loader, epoch_order
+from jacexp.data.spec import ImageSet, Split
+from jacexp.data.split import split
+from jacexp.data.tangents import Tangents
+
+__all__ = [
+    "AUGMENTS",
+    "NAMES",
+    "Affine",
+    "Augment",
+    "Batch",
+    "CropFlip",
+    "ImageSet",
+    "Loader",
+    "Split",
+    "Tangents",
+    "epoch_order",
+    "load",
+    "split",
+]

@@ -1,0 +1,108 @@
+"""Batches straight from the training device: the whole set lies there as bytes, and a batch is one gather."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jacexp.data.augment import Augment
+from jacexp.errors import ConfigError
+from jacexp.random import make_generator
+
+
+class Batch(NamedTuple):
+    """One batch.
+
+    Attributes:
+        x: images, (B, C, H, W) in [0, 1], in the default dtype of torch (float32).
+        y: classes, (B,) int64.
+        tangents: (B, T, C, H, W) float32, change of pixel value per unit of each transformation; or None.
+    """
+
+    x: Tensor
+    y: Tensor
+    tangents: Tensor | None = None
+
+
+class Loader:
+    """Iterates over one epoch of batches; the last one may be short.
+
+    Order and augmentation are functions of (seed, epoch) alone, drawn for the whole epoch at once. So
+    iterating again gives the same batches, and `set_epoch` with ``start`` goes on in the middle of an epoch
+    exactly as it would have. An epoch begins at the first ``next()``: `set_epoch` may still be called after
+    ``iter()``.
+
+    Args:
+        x: images, (N, C, H, W) uint8.
+        y: classes, (N,) int64.
+        batch_size: images in a batch; to train, at most N.
+        seed: seed of order and augmentation.
+        shuffle: True to train, in an order of each epoch's own; False to evaluate, in the order of the set.
+        device: where the set lies and batches are made.
+        augment: transformation of the images, as in `jacexp.data.augment`.
+        tangents: (N, T, C, H, W) float32, computed once; or a function that computes them of each batch,
+            after augmentation.
+
+    Raises:
+        ConfigError: if the batch is empty or larger than the set, or if ``augment`` would make tangents that
+            were computed once those of other images.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        device: torch.device | str = "cpu",
+        augment: Augment | None = None,
+        tangents: Tensor | Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if batch_size < 1 or (shuffle and batch_size > len(x)):
+            raise ConfigError(f"batch_size={batch_size} must lie between 1 and the {len(x)} training images")
+        if augment is not None and isinstance(tangents, Tensor):
+            raise ConfigError("tangents computed once do not follow augmented images: compute them a batch")
+        if x.dtype != torch.uint8 or len(x) != len(y):
+            raise ValueError(f"x {tuple(x.shape)} {x.dtype} must be uint8 and as long as y {tuple(y.shape)}")
+        self.device = torch.device(device)
+        self.x, self.y = x.to(self.device), y.to(self.device)
+        self.tangents = tangents.to(self.device) if isinstance(tangents, Tensor) else tangents
+        self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch that is iterated next, and the batch, counted from 0, that it starts at."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch."""
+        return -(-len(self.x) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the epoch's batches, from batch ``start`` on."""
+        n, draws = len(self.x), None
+        order = epoch_order(n, self.seed, self.epoch).to(self.device) if self.shuffle else None
+        if self.augment is not None:
+            draws = self.augment.draw(n, make_generator(self.seed, "augment", self.epoch, device=self.device))
+        for first in range(self.start * self.batch_size, n, self.batch_size):
+            turn = slice(first, first + self.batch_size)
+            rows = turn if order is None else order[turn]
+            x = _take(self.x, rows) / 255
+            if self.augment is not None and draws is not None:
+                x = self.augment(x, draws[turn])
+            tangents = self.tangents
+            if tangents is not None:
+                tangents = _take(tangents, rows) if isinstance(tangents, Tensor) else tangents(x)
+            yield Batch(x, _take(self.y, rows), tangents)
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    """Draw the order of an epoch: a permutation of n, (n,) int64, on the CPU whatever the training device."""
+    return torch.randperm(n, generator=make_generator(seed, "order", epoch))
+
+
+def _take(values: Tensor, rows: Tensor | slice) -> Tensor:
+    return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
