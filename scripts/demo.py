@@ -1,0 +1,75 @@
+"""Train spec against none on the embedded digits, print a table and draw the noise curve: python scripts/demo.py."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+
+from jacexp.data import Split
+from jacexp.errors import JacexpError
+from jacexp.evaluate import white_noise
+from jacexp.report.style import add_legend, column_style, draw_band, figure
+from jacexp.store import RunDirectory, load_network
+from jacexp.train.config import register
+from jacexp.train.run import prepare, run
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("none", "spec")
+SEEDS = (0, 1, 2)
+SIGMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+SETTINGS = ("dataset=digits", "train.epochs=15", "train.batch_size=16", "method.lam=0.03")
+
+
+def main() -> None:
+    """Train what is not trained yet, evaluate it, and show the result."""
+    results = ROOT / "results" / "demo"
+    register()
+    curves = pd.concat([curve(method, seed, results) for method in METHODS for seed in SEEDS])
+    curves["accuracy"] = curves["n_correct"] / curves["n"]
+    print(f"\nTest accuracy on digits under white noise, % (mean ± deviation of {len(SEEDS)} seeds, n = 360):")
+    print(table(curves).to_string())
+    path = results / "white_noise.png"
+    draw(curves, path)
+    print(f"\nThe curve is drawn in {path.relative_to(ROOT)}.")
+
+
+def curve(method: str, seed: int, results: Path) -> pd.DataFrame:
+    """Train one network, if it is not yet, and count its correct answers at every noise level."""
+    settings = [s for s in SETTINGS if method != "none" or not s.startswith("method.")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", [f"+method={method}", *settings, f"seed={seed}", f"paths.results={results}"])
+    print(f"\n{method}, seed {seed}")
+    done = run(cfg)
+    data: Split = prepare(cfg).data
+    net = load_network(RunDirectory(results / "runs" / done["row"]["run"]))
+    return white_noise(net, data.x_test, data.y_test, sigmas=SIGMAS).assign(method=method, seed=seed)
+
+
+def table(curves: pd.DataFrame) -> pd.DataFrame:
+    """Give a row a method and a column a noise level, in per cent."""
+    grouped = curves.groupby(["method", "value"])["accuracy"]
+    cells = (100 * grouped.mean()).map("{:.1f}".format) + " ± " + (100 * grouped.std()).map("{:.1f}".format)
+    wide = cells.unstack("value").rename_axis(index=None, columns="noise σ")
+    return wide.rename(columns={0.0: "0 (clean)"})
+
+
+def draw(curves: pd.DataFrame, path: Path) -> None:
+    """Draw accuracy against noise, with a band of one deviation over the seeds."""
+    with column_style():
+        fig = figure(2.2)
+        axes = fig.subplots()
+        for method in METHODS:
+            grouped = curves[curves["method"] == method].groupby("value")["accuracy"]
+            band = pd.DataFrame({"mean": 100 * grouped.mean(), "deviation": 100 * grouped.std(), "flagged": False})
+            draw_band(axes, method, band)
+        axes.set(xlabel="standard deviation σ of the noise (pixels in [0, 1])", ylabel="test accuracy (%)")
+        add_legend(fig, {"none": "none", "spec": "spec, λ = 0.03"})
+        fig.savefig(path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except JacexpError as error:
+        sys.exit(f"error: {error}")
