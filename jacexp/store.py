@@ -12,7 +12,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -25,13 +25,6 @@ from filelock import FileLock, Timeout
 
 from jacexp.errors import StoreError
 from jacexp.models import Network, build
-
-RUN_COLUMNS = (
-    "run dataset model method protocol select seed lam beta epsilon options lr momentum batch_size n_epochs subset "
-    "augment precision checkpoint status epoch n_train n_val n_val_correct val_loss n_test n_test_correct test_loss "
-    "train_s command git device versions data started"
-).split()
-"""The columns of ``runs.csv``, one row a run: counts, never percentages."""
 
 
 def run_id(science: Mapping[str, Any]) -> str:
@@ -61,7 +54,10 @@ class RunDirectory:
         return self.path / name
 
     def result(self) -> dict[str, Any] | None:
-        """Read how the run ended; None if it is not over.
+        """Read how the run ended.
+
+        Returns:
+            The content of ``result.json``; None if the run is not over.
 
         Raises:
             StoreError: if ``result.json`` is not one of jacexp's.
@@ -73,7 +69,9 @@ class RunDirectory:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged or foreign ({error!r}); delete it to run {self.id} again") from error
+            raise StoreError(
+                f"{path} is damaged or foreign ({error!r}); delete it to run {self.id} again"
+            ) from error
         return result
 
     @contextmanager
@@ -88,9 +86,13 @@ class RunDirectory:
             with FileLock(self / ".lock", timeout=0):
                 yield
         except Timeout as error:
-            raise StoreError(f"run {self.id} is being trained by another process; nothing done here") from error
+            raise StoreError(
+                f"run {self.id} is being trained by another process; nothing done here"
+            ) from error
         except PermissionError as error:
-            raise StoreError(f"{self.path} cannot be written; choose another folder with paths.results=DIR") from error
+            raise StoreError(
+                f"{self.path} cannot be written; choose another folder with paths.results=DIR"
+            ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -108,7 +110,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
-def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """Append rows to a table; many processes may do so at once, and a reader never sees half a row.
 
     Args:
@@ -119,6 +121,7 @@ def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
     Raises:
         StoreError: if the file has other columns, or a row has a column that the table lacks.
     """
+    columns = list(columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         is_new = not path.exists() or path.stat().st_size == 0
@@ -136,7 +139,7 @@ def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
             os.fsync(file.fileno())
 
 
-def _check_table(path: Path, columns: Sequence[str]) -> None:
+def _check_table(path: Path, columns: Iterable[str]) -> None:
     """Refuse a table with other columns and mend a last line that a crash left without its end."""
     with path.open("r+", encoding="utf-8", newline="") as file:
         header = file.readline().rstrip("\r\n").split(",")
@@ -176,6 +179,9 @@ def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
         directory: the run.
         checkpoint: ``last`` or ``best``.
 
+    Returns:
+        The network.
+
     Raises:
         StoreError: if the checkpoint is missing, truncated or not one of jacexp's.
     """
@@ -187,12 +193,17 @@ def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
         net = build(**content["network"], mean=mean, std=std, seed=0)
         net.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise StoreError(f"{path} is not a checkpoint of jacexp's ({error!r}); delete {directory.path}") from error
+        raise StoreError(
+            f"{path} is not a checkpoint of jacexp's ({error!r}); delete {directory.path}"
+        ) from error
     return net.eval()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without executing what it says.
+
+    Returns:
+        Its content, with tensors on the CPU.
 
     Raises:
         StoreError: if it is missing, truncated or not a checkpoint.
@@ -202,9 +213,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing, so the run cannot be evaluated; train it again") from error
     except Exception as error:  # torch.load raises whatever the damage leads to
-        raise StoreError(f"{path} is damaged or foreign ({type(error).__name__}); delete it and train again") from error
+        raise StoreError(
+            f"{path} is damaged or foreign ({type(error).__name__}); delete it and train again"
+        ) from error
     if not isinstance(content, dict):
-        raise StoreError(f"{path} holds a {type(content).__name__}, not a checkpoint; delete it and train again")
+        raise StoreError(
+            f"{path} holds a {type(content).__name__}, not a checkpoint; delete it and train again"
+        )
     return content
 
 
@@ -243,7 +258,9 @@ def git_revision() -> str:
     root = Path(__file__).parents[1]
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
     try:
-        done = [subprocess.run(c, cwd=root, capture_output=True, text=True, check=True).stdout for c in commands]
+        done = [
+            subprocess.run(c, cwd=root, capture_output=True, text=True, check=True).stdout for c in commands
+        ]
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done[0].strip() + ("+" if done[1].strip() else "")

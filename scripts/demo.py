@@ -27,7 +27,9 @@ def main() -> None:
     register()
     curves = pd.concat([curve(method, seed, results) for method in METHODS for seed in SEEDS])
     curves["accuracy"] = curves["n_correct"] / curves["n"]
-    print(f"\nTest accuracy on digits under white noise, % (mean ± deviation of {len(SEEDS)} seeds, n = 360):")
+    print(
+        f"\nTest accuracy on digits under white noise, % (mean ± deviation of {len(SEEDS)} seeds, n = 360):"
+    )
     print(table(curves).to_string())
     path = results / "white_noise.png"
     draw(curves, path)
@@ -61,7 +63,9 @@ def draw(curves: pd.DataFrame, path: Path) -> None:
         axes = fig.subplots()
         for method in METHODS:
             grouped = curves[curves["method"] == method].groupby("value")["accuracy"]
-            band = pd.DataFrame({"mean": 100 * grouped.mean(), "deviation": 100 * grouped.std(), "flagged": False})
+            band = pd.DataFrame(
+                {"mean": 100 * grouped.mean(), "deviation": 100 * grouped.std(), "flagged": False}
+            )
             draw_band(axes, method, band)
         axes.set(xlabel="standard deviation σ of the noise (pixels in [0, 1])", ylabel="test accuracy (%)")
         add_legend(fig, {"none": "none", "spec": "spec, λ = 0.03"})

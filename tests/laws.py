@@ -162,7 +162,9 @@ def gradient_is_that_of_the_value(name: str, **exact: object) -> None:
             loss(*parameters[:i], parameters[i] + sign * step * direction, *parameters[i + 1 :]).detach()
             for sign in (1, -1)
         )
-        torch.testing.assert_close((gradient * direction).sum(), (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(
+            (gradient * direction).sum(), (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-8
+        )
 
 
 def engines_agree(name: str, net: str) -> None:

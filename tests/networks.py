@@ -1,4 +1,4 @@
-"""Small networks, in float64 unless asked, each with what makes Jacobians hard: pools, batch norm, dropout, sums, attention."""
+"""Small networks in float64, each with what makes Jacobians hard: pools, batch norm, dropout, sums, attention."""
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +56,19 @@ def residual() -> nn.Module:
 
 
 def dropout() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(128, 10), nn.Tanh(), nn.Dropout(0.5), nn.Linear(10, N_CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(128, 10), nn.Tanh(), nn.Dropout(0.5), nn.Linear(10, N_CLASSES)
+    )
 
 
 def dropout_and_batch_norm() -> nn.Module:
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(128, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Dropout(0.5), nn.Linear(10, N_CLASSES)
+        nn.Flatten(),
+        nn.Linear(128, 10),
+        nn.BatchNorm1d(10),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(10, N_CLASSES),
     )
 
 

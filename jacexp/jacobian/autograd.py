@@ -4,7 +4,7 @@ Jᵀu is a backward pass. J v is a backward pass through that backward pass, sin
 the graph with all edges flipped of Johansson et al., section 3.2 and appendix C.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -34,9 +34,9 @@ class AutogradLinearization:
                 with _recorded_statistics(norms) as statistics:
                     self.logits = net(x)
                 with rng.replayed(), _frozen(statistics):
-                    _, self._pull = torch.func.vjp(net, x)
+                    self._pull = pullback(net, x)[1]
             else:
-                self.logits, self._pull = torch.func.vjp(net, x)
+                self.logits, self._pull = pullback(net, x)
         if self.logits.ndim != 2 or len(self.logits) != len(x):
             raise ConfigError(
                 f"the network maps {tuple(x.shape)} to {tuple(self.logits.shape)}; Jacobians need (B, *in) -> (B, C)"
@@ -44,15 +44,19 @@ class AutogradLinearization:
 
     def vjp(self, u: Tensor) -> Tensor:
         """Jᵀu, (B, C) -> (B, *in)."""
-        (product,) = self._pull(u)
-        return product
+        return self._pull(u)
 
     def jvp(self, v: Tensor) -> Tensor:
         """J v, (B, *in) -> (B, C)."""
         # At u = 0 as anywhere else: the map is linear in u.
-        _, push = torch.func.vjp(self.vjp, torch.zeros_like(self.logits))
-        (product,) = push(v)
-        return product
+        _, push = pullback(self.vjp, torch.zeros_like(self.logits))
+        return push(v)
+
+
+def pullback(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Give f(x) and the map u -> Jᵀu at x, both differentiable once more."""
+    value, transpose = torch.func.vjp(f, x)  # type: ignore[misc]  # a third value comes with has_aux alone
+    return value, lambda u: transpose(u)[0]
 
 
 def uses_batch_statistics(norm: _BatchNorm) -> bool:

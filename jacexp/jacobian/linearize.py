@@ -43,7 +43,7 @@ def linearize(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Lineariz
         net: any module that maps (B, *in) to (B, C) and treats samples independently but for batch norm.
         x: the batch, (B, *in).
         engine: ``autograd`` for any module (the extension scheme of Johansson et al., section 3.2), ``passes`` for
-            the papers' explicit passes, ``auto`` for ``passes`` where every layer has a rule and ``autograd`` elsewhere.
+            the papers' explicit passes, ``auto`` for ``passes`` where every layer has a rule, ``autograd`` elsewhere.
 
     Returns:
         The linearisation at x.

@@ -15,7 +15,7 @@ def spectral_norm(
     generator: torch.Generator | None = None,
     engine: Engine = "auto",
 ) -> Tensor:
-    """Estimate the largest singular value of each sample's Jacobian, σ₁(J) = max ‖J v‖ over ‖v‖ = 1, by power iteration.
+    """Estimate each sample's largest singular value, σ₁(J) = max ‖J v‖ over ‖v‖ = 1, by power iteration.
 
     û = J v/‖J v‖, σ̂ = ‖Jᵀû‖, and v = Jᵀû/‖Jᵀû‖ for the next round, from v ~ N(0, I) (Johansson et al., Eq. 3 and
     Algorithm 1). σ̂ never exceeds σ₁ and never falls with more rounds. û is held constant, so the gradient of σ̂ is
@@ -150,7 +150,15 @@ def standard_normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor
 
 
 def sphere_like(logits: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
-    """Draw n points a sample, uniform on the unit sphere of R^C: (B, C) -> (n, B, C).
+    """Draw n points a sample, uniform on the unit sphere of R^C.
+
+    Args:
+        logits: gives B, C, the type and the device, (B, C).
+        n: points a sample, ≥ 1.
+        generator: where they are drawn from; None means PyTorch's global generator.
+
+    Returns:
+        The points, (n, B, C).
 
     Raises:
         ConfigError: if n is less than 1.

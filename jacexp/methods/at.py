@@ -22,7 +22,9 @@ class AdversarialTraining(RegularizedModule):
 
     strength = "epsilon"
 
-    def __init__(self, net: Network, *, epsilon: float, clip: bool = False, **settings: Unpack[Settings]) -> None:
+    def __init__(
+        self, net: Network, *, epsilon: float, clip: bool = False, **settings: Unpack[Settings]
+    ) -> None:
         """Take the size of the step, epsilon ≥ 0, and whether x* is clipped to [0, 1].
 
         Raises:
@@ -46,9 +48,16 @@ class AdversarialTraining(RegularizedModule):
 
 
 def adversarial(x: Tensor, gradient: Tensor, epsilon: float, clip: bool) -> Tensor:
-    """Give x* = x + epsilon · sign(∇ₓL), (B, *in) (Demyanov et al., Eq. 4).
+    """Give x* = x + epsilon · sign(∇ₓL) (Demyanov et al., Eq. 4).
 
-    The gradient may be in the network's units as well as in pixels: normalisation leaves every sign as it is.
+    Args:
+        x: images in pixel units, (B, *in).
+        gradient: ∇ₓL, (B, *in), in pixel or in network units: normalisation leaves every sign as it is.
+        epsilon: the step, in pixel units.
+        clip: whether to clip to [0, 1].
+
+    Returns:
+        x*, (B, *in).
     """
     moved = x + epsilon * gradient.sign()
     return moved.clamp(0, 1) if clip else moved

@@ -1,7 +1,7 @@
 """What the methods of invariant backpropagation share: the gradient of each sample's own loss at the logits."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softmax
@@ -11,9 +11,16 @@ from jacexp.jacobian import Linearization
 
 
 def residual(logits: Tensor, y: Tensor) -> Tensor:
-    """Give p - y, (B, C): softmax(z) minus the one-hot class, the gradient of each sample's *own* cross-entropy.
+    """Give softmax(z) minus the one-hot class, p - y, the gradient of each sample's *own* cross-entropy.
 
     Taken from a mean over the batch it would be 1/B of that, and so would every strength.
+
+    Args:
+        logits: z, (B, C).
+        y: classes, (B,).
+
+    Returns:
+        p - y, (B, C), differentiable with respect to the logits.
     """
     return softmax(logits, dim=1) - one_hot(y, logits.shape[1])
 

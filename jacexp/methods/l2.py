@@ -34,7 +34,10 @@ class L2(RegularizedModule):
         """
         super().__init__(net, **settings)
         require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
-        require(form in ("sum_squares", "weight_decay"), f"method.form={form!r}: choose sum_squares or weight_decay")
+        require(
+            form in ("sum_squares", "weight_decay"),
+            f"method.form={form!r}: choose sum_squares or weight_decay",
+        )
         self.lam = lam
         self.form = form
 

@@ -42,8 +42,14 @@ class Recipe:
             (0 <= self.momentum < 1, f"momentum={self.momentum}: choose a value in [0, 1)"),
             (0 < self.gamma <= 1, f"gamma={self.gamma}: choose a value in (0, 1]"),
             (self.epochs >= 1, f"epochs={self.epochs}: train for at least one epoch"),
-            (self.momentum_form in ("accumulate", "average"), f"momentum_form={self.momentum_form!r} is unknown"),
-            (self.schedule in ("constant", "exponential", "cosine"), f"schedule={self.schedule!r} is unknown"),
+            (
+                self.momentum_form in ("accumulate", "average"),
+                f"momentum_form={self.momentum_form!r} is unknown",
+            ),
+            (
+                self.schedule in ("constant", "exponential", "cosine"),
+                f"schedule={self.schedule!r} is unknown",
+            ),
         ]
         for holds, message in allowed:
             if not holds:
@@ -57,6 +63,9 @@ class Recipe:
         """Give the learning rate α of an epoch, counted from 0.
 
         A function of the epoch alone, so that a resumed run has no schedule to restore.
+
+        Returns:
+            α of the recipe, times the schedule's factor.
         """
         factors = {
             "constant": 1.0,

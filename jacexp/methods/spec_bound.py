@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization
+from jacexp.jacobian.autograd import pullback
 from jacexp.jacobian.norms import unit
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.models import Network
@@ -64,9 +65,8 @@ class SpectralBound(RegularizedModule):
 
 def power_step(apply: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
     """Estimate a linear map's norm by one power iteration: σ̂ = ‖Wᵀû‖, û = Wv/‖Wv‖ held constant, ()."""
-    u, transpose = torch.func.vjp(apply, v)
-    (w,) = transpose(unit(u.detach()[None])[0])
-    return torch.linalg.vector_norm(w)
+    u, transpose = pullback(apply, v)
+    return torch.linalg.vector_norm(transpose(unit(u.detach()[None])[0]))
 
 
 def weighted_layers(net: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:

@@ -59,7 +59,10 @@ class TangentBP(RegularizedModule):
         return Tangents(in_shape, sigma=self.sigma, unit=self.tangent_unit, device=device)
 
     def directions(self, batch: Batch) -> Iterator[Tensor]:
-        """Give the tangents of a batch one after another in the network's units, each (B, C, H, W).
+        """Go through the tangents of a batch in the network's units.
+
+        Yields:
+            One tangent of every image, (B, C, H, W).
 
         Raises:
             ConfigError: if the batch comes without tangents.

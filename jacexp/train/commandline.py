@@ -17,16 +17,21 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     Python's parser understands ``-m`` only before or after all overrides. Hydra composes ``+method=a,b`` after it has
     read the grids of the method's file, so both grids would silently be lost.
 
+    Returns:
+        The arguments, flags first.
+
     Raises:
         SystemExit: for ``+method=a,b``, with the right way to do it.
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key.lstrip("+") == "method" and ("," in value or "(" in value):
-            names = [name.strip() for name in value.split(",")]
+            names = [name.strip() for name in value.removeprefix("choice(").removesuffix(")").split(",")]
             rest = " ".join(a for a in arguments if a != argument)
             loop = f"for m in {' '.join(names)}; do python train.py +method=$m {rest}; done"
-            sys.exit(f"error: {argument} would lose the grid of each method. Sweep one method after another:\n  {loop}")
+            sys.exit(
+                f"error: {argument} would lose the grid of each method. Sweep one method after another:\n  {loop}"
+            )
     flags = [a for a in arguments if a in ("-m", "--multirun")]
     return flags + [a for a in arguments if a not in flags]
 

@@ -1,7 +1,6 @@
 """The typed configuration of a run: every key, its type, its default and what values it may take."""
 
 import inspect
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -148,6 +147,9 @@ def check(cfg: DictConfig) -> None:
 def recipe(cfg: DictConfig) -> Recipe:
     """Give the optimiser's part of a configuration.
 
+    Returns:
+        The recipe.
+
     Raises:
         ConfigError: for values that cannot train.
     """
@@ -157,6 +159,9 @@ def recipe(cfg: DictConfig) -> Recipe:
 
 def method_class(cfg: DictConfig) -> type[RegularizedModule]:
     """Import the class that the method's ``_target_`` names.
+
+    Returns:
+        The class.
 
     Raises:
         ConfigError: if there is no such class, or it is not a RegularizedModule.
@@ -172,7 +177,10 @@ def method_class(cfg: DictConfig) -> type[RegularizedModule]:
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """Give a method's hyper-parameters, converted to the types that its constructor's signature declares.
+    """Convert a method's hyper-parameters to the types that its constructor's signature declares.
+
+    Returns:
+        Every keyword argument of the constructor by name.
 
     Raises:
         ConfigError: for one that it does not have, that has another type, or that has no value.
@@ -219,6 +227,9 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         cfg: the configuration.
         data: the name, files and counts of the data set.
+
+    Returns:
+        What is left, ready for JSON.
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
@@ -230,7 +241,7 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
 
 def data_root(cfg: DictConfig) -> Path:
     """Give the folder of torchvision's data sets."""
-    return Path(os.path.expanduser(cfg.paths.data))
+    return Path(cfg.paths.data).expanduser()
 
 
 def _method_files() -> list[Path]:

@@ -14,13 +14,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from jacexp.columns import RUNS
 from jacexp.data import AUGMENTS, Loader, Split, load, split
 from jacexp.errors import ConfigError, JacexpError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network, build
 from jacexp.store import (
-    RUN_COLUMNS,
     RunDirectory,
     append_rows,
     load_network,
@@ -50,6 +50,9 @@ class Job:
 def prepare(cfg: DictConfig) -> Job:
     """Check a configuration and load its data; nothing is written.
 
+    Returns:
+        What can be run.
+
     Raises:
         ConfigError: if it cannot be run.
         DataError: if its data set is missing or damaged.
@@ -60,7 +63,9 @@ def prepare(cfg: DictConfig) -> Job:
     images = load(cfg.dataset.name, root=data_root(cfg), path=path)
     data = split(images, seed=cfg.seed, subset=cfg.data.subset, select=cfg.select, holdout=cfg.data.holdout)
     if cfg.train.batch_size > len(data.x_train):
-        raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {len(data.x_train)} training images")
+        raise ConfigError(
+            f"train.batch_size={cfg.train.batch_size} exceeds the {len(data.x_train)} training images"
+        )
     typed = OmegaConf.merge(cfg, {"method": hyper})
     assert isinstance(typed, DictConfig)
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, data.source)))
@@ -119,7 +124,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             raise
         except Exception as error:
             _record(job, {"status": "failed", "error": traceback.format_exc()}, {})
-            raise JacexpError(f"run {directory.id} failed: {error!r}; see {directory / 'result.json'}") from error
+            raise JacexpError(
+                f"run {directory.id} failed: {error!r}; see {directory / 'result.json'}"
+            ) from error
     print(f"run {directory.id}: {summary(result)}")
     return result
 
@@ -192,7 +199,7 @@ def quiet_lightning() -> None:
 
 
 def loaders(job: Job, module: RegularizedModule, device: torch.device) -> tuple[Loader, Loader, Loader]:
-    """Put the images of a job on the device: training (with tangents, for a method that needs them), validation, test."""
+    """Put a job's images on the device: training (with tangents, if the method needs them), validation, test."""
     cfg, data = job.cfg, job.data
     tangents = module.tangents(data.in_shape, device)
     train = Loader(
@@ -225,14 +232,16 @@ def summary(result: dict[str, Any]) -> str:
     if result["status"] != "done":
         return str(result["status"])
     val, test = row["n_val_correct"] / row["n_val"], row["n_test_correct"] / row["n_test"]
-    return f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"
+    return (
+        f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"
+    )
 
 
 def _record(job: Job, ending: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     """Write the run's row to ``runs.csv`` and then, last of all, ``result.json``."""
     row = {**_describe(job), **measured, "status": ending["status"]}
     results = job.directory.path.parents[1]
-    append_rows(results / "runs.csv", [row], RUN_COLUMNS)
+    append_rows(results / "runs.csv", [row], RUNS)
     result = {**ending, "row": row}
     write_json(job.directory / "result.json", result)
     return result

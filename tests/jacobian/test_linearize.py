@@ -14,7 +14,7 @@ DETERMINISTIC = [name for name in BODIES if "dropout" not in name]
 
 
 def frozen_copy(net: nn.Module, x: torch.Tensor) -> nn.Module:
-    """Build the pseudo-inference network by hand: eval mode, running statistics = this batch's mean and biased variance."""
+    """Build the pseudo-inference network by hand: eval mode, with this batch's mean and biased variance."""
     frozen = copy.deepcopy(net)
     norms = [m for m in frozen.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
@@ -52,7 +52,9 @@ def test_both_products_are_those_of_the_exact_jacobian(name):
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_logits_are_those_of_an_ordinary_call_in_train_mode(name):
     net, x = body(name), images()
-    exact = {"rtol": 1e-14, "atol": 1e-14} if name == "attention" else {"rtol": 0, "atol": 0}  # another kernel
+    exact = (
+        {"rtol": 1e-14, "atol": 1e-14} if name == "attention" else {"rtol": 0, "atol": 0}
+    )  # another kernel
     torch.testing.assert_close(linearize(net, x, engine="autograd").logits, copy.deepcopy(net)(x), **exact)
 
 
@@ -168,7 +170,8 @@ def test_safe_under_vmap_over_stacked_parameters(name):
         for one, all_of_them in zip(products(net, xs[i]), together, strict=True):
             torch.testing.assert_close(one, all_of_them[i])
     together[2].square().sum().backward()
-    expected = torch.autograd.grad(products(nets[1], xs[1])[2].square().sum(), list(nets[1].parameters()), allow_unused=True)
+    alone = products(nets[1], xs[1])[2].square().sum()
+    expected = torch.autograd.grad(alone, list(nets[1].parameters()), allow_unused=True)
     for (key, stack), grad in zip(parameters.items(), expected, strict=True):
         if grad is not None:
             torch.testing.assert_close(stack.grad[1], grad, msg=key)

@@ -1,5 +1,7 @@
 """Norms against the singular values of the exact Jacobian."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -50,7 +52,9 @@ def test_a_relu_network_has_the_product_of_its_masked_matrices():
     first, second = nn.Linear(6, 5, dtype=torch.float64), nn.Linear(5, 3, dtype=torch.float64)
     x = normals(4, 6)
     masks = (first(x) > 0).double()
-    products = torch.stack([second.weight @ torch.diag(z) @ first.weight for z in masks])  # Johansson et al., Eq. 4
+    products = torch.stack(
+        [second.weight @ torch.diag(z) @ first.weight for z in masks]
+    )  # Johansson et al., Eq. 4
     torch.testing.assert_close(exact_jacobian(nn.Sequential(first, nn.ReLU(), second), x), products)
 
 
@@ -66,7 +70,7 @@ def test_power_iteration_follows_algorithm_1_from_below(n_iter):
 def test_more_power_iterations_never_estimate_less():
     net, x = body("conv"), images(20)
     estimates = [spectral_norm(net, x, n_iter=n, generator=make_generator(0)) for n in (1, 2, 3, 10)]
-    for fewer, more in zip(estimates, estimates[1:], strict=False):
+    for fewer, more in pairwise(estimates):
         assert (more >= fewer * (1 - 1e-12)).all()
     assert (estimates[-1] > estimates[0] * 1.01).any(), "one iteration must not already be exact here"
 

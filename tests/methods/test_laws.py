@@ -53,7 +53,7 @@ EXACT = {
     "loss_ibp": {"hessian": True},
     "tbp": {},
 }
-"""The methods that are, with these switches, the plain derivative of their value; the others hold something constant."""
+"""The methods whose gradient is, with these switches, the derivative of their value; others hold something constant."""
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -63,4 +63,6 @@ def test_gradient_is_that_of_the_value(name):
 
 def test_every_method_is_covered():
     held_constant = {"fast_at", "at", "fast_tbp", "pred_ibp", "spec_bound"}
-    assert held_constant | set(EXACT) == set(laws.METHODS), "say in EXACT how the new method's gradient is exact"
+    assert held_constant | set(EXACT) == set(laws.METHODS), (
+        "say in EXACT how the new method's gradient is exact"
+    )

@@ -35,8 +35,10 @@ def test_spec_holds_u_constant():
     v = module.draw(of.x, make_generator(0, "noise"))["v"].flatten(1)
     j = jacobian(net, of)
     u = nn.functional.normalize(torch.einsum("bci,bi->bc", j, v), dim=1).detach()
-    expected = torch.autograd.grad(torch.einsum("bci,bc->bi", j, u).norm(dim=1).sum(), list(net.parameters()), allow_unused=True)
-    found = torch.autograd.grad(penalty(module, of).sum(), list(net.parameters()), allow_unused=True)
+    parameters = list(net.parameters())
+    norms = torch.einsum("bci,bc->bi", j, u).norm(dim=1)
+    expected = torch.autograd.grad(norms.sum(), parameters, allow_unused=True)
+    found = torch.autograd.grad(penalty(module, of).sum(), parameters, allow_unused=True)
     for one, other in zip(found, expected, strict=True):
         if other is not None:
             torch.testing.assert_close(one, other)
@@ -110,7 +112,9 @@ def test_spec_bound_gradient_at_the_singular_vector_is_that_of_the_norm():
     noise = {name: torch.linalg.svd(m.weight.detach()).Vh[0] for name, m in layers.items()}
     found = torch.autograd.grad(module.penalty(None, of, noise), [m.weight for m in layers.values()])
     exact = sum(torch.linalg.matrix_norm(m.weight, 2).square() for m in layers.values())
-    for one, other in zip(found, torch.autograd.grad(exact, [m.weight for m in layers.values()]), strict=True):
+    for one, other in zip(
+        found, torch.autograd.grad(exact, [m.weight for m in layers.values()]), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 

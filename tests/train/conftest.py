@@ -17,6 +17,8 @@ def configure(tmp_path, monkeypatch):
 
     def make(*overrides, results=tmp_path):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", [*overrides, f"paths.results={results}", "progress=off", "train.device=cpu"])
+            return compose(
+                "config", [*overrides, f"paths.results={results}", "progress=off", "train.device=cpu"]
+            )
 
     return make

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from jacexp.columns import RUNS
 from jacexp.data import epoch_order
 from jacexp.errors import ConfigError, JacexpError, StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import RUN_COLUMNS, RunDirectory, load_network, read_checkpoint
+from jacexp.store import RunDirectory, load_network, read_checkpoint
 from jacexp.train import run as run_module
 from jacexp.train.recorder import Recorder
 from jacexp.train.run import evaluate, loaders, make_module, prepare, run
@@ -48,8 +49,14 @@ def test_a_run_leaves_its_files_and_its_row(configure, tmp_path):
     assert [row["epoch"] for row in epochs] == ["0", "1", "2"]
     with (tmp_path / "runs.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert list(row) == RUN_COLUMNS
-    assert (row["method"], row["lam"], row["beta"], row["seed"], row["status"]) == ("spec", "0.05", "", "7", "done")
+    assert list(row) == list(RUNS)
+    assert (row["method"], row["lam"], row["beta"], row["seed"], row["status"]) == (
+        "spec",
+        "0.05",
+        "",
+        "7",
+        "done",
+    )
     assert (row["n_train"], row["n_val"], row["n_test"], row["epoch"]) == ("100", "50", "360", "2")
     assert row["val_loss"] == epochs[-1]["val_loss"]
     assert json.loads(row["options"]) == {"detach": True, "n_iter": 1, "power": 1}
@@ -77,7 +84,9 @@ def test_two_runs_of_one_seed_are_equal_bit_for_bit(configure, tmp_path, method)
     other = run(configure(f"+method={method}", *SHORT, "seed=1"))
     assert other["row"]["run"] != first["row"]["run"]
     assert any(
-        not torch.equal(v, weights(first, results[0])[k]) for k, v in weights(other, tmp_path).items() if "weight" in k
+        not torch.equal(v, weights(first, results[0])[k])
+        for k, v in weights(other, tmp_path).items()
+        if "weight" in k
     )
 
 
@@ -120,7 +129,10 @@ class Crash(Exception):
     pass
 
 
-@pytest.mark.parametrize("overrides", [("+method=spec",), ("+method=loss_ibp", "protocol=ibp"), ("+method=l2", "train.schedule=cosine", "checkpoint=best")])
+@pytest.mark.parametrize(
+    "overrides",
+    [("+method=spec",), ("+method=loss_ibp",), ("+method=l2", "train.schedule=cosine", "checkpoint=best")],
+)
 def test_an_interrupted_run_ends_bit_for_bit_where_it_would_have(configure, tmp_path, monkeypatch, overrides):
     overrides = (*overrides, *SHORT, "train.epochs=4")
     whole = run(configure(*overrides, results=tmp_path / "whole"))
@@ -132,9 +144,10 @@ def test_an_interrupted_run_ends_bit_for_bit_where_it_would_have(configure, tmp_
             raise Crash
 
     cfg = configure(*overrides, results=tmp_path / "parts")
-    with monkeypatch.context() as patch, pytest.raises(JacexpError, match="failed: Crash"):
+    with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_train_batch_end", crash)
-        run(cfg)
+        with pytest.raises(JacexpError, match="failed: Crash"):
+            run(cfg)
     parts = run(cfg)
     for checkpoint in {"last", parts["row"]["checkpoint"]}:
         assert_equal_weights(
@@ -144,8 +157,8 @@ def test_an_interrupted_run_ends_bit_for_bit_where_it_would_have(configure, tmp_
     assert {k: v for k, v in parts["row"].items() if k not in varying} == {
         k: v for k, v in whole["row"].items() if k not in varying
     }
-    metrics = [(directory(r, tmp_path / n) / "metrics.csv").read_text() for r, n in ((parts, "parts"), (whole, "whole"))]
-    assert metrics[0] == metrics[1]
+    ended = directory(parts, tmp_path / "parts"), directory(whole, tmp_path / "whole")
+    assert (ended[0] / "metrics.csv").read_text() == (ended[1] / "metrics.csv").read_text()
     assert not (directory(parts, tmp_path / "parts") / "resume.ckpt").exists()
 
 
@@ -154,7 +167,9 @@ def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
     result = run(cfg)
     with (directory(result, tmp_path) / "metrics.csv").open() as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
-    assert result["row"]["epoch"] == losses.index(min(losses)) < 5, "an example whose best epoch is not its last"
+    assert result["row"]["epoch"] == losses.index(min(losses)) < 5, (
+        "an example whose best epoch is not its last"
+    )
     job = prepare(cfg)
     _, val, _ = loaders(job, make_module(job), torch.device("cpu"))
     best = load_network(directory(result, tmp_path), "best")
@@ -173,9 +188,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path)
 
 def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypatch):
     cfg = configure("+method=none", *SHORT)
-    with monkeypatch.context() as patch, pytest.raises(JacexpError, match="failed: MemoryError"):
+    with monkeypatch.context() as patch:
         patch.setattr(run_module, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
-        run(cfg)
+        with pytest.raises(JacexpError, match="failed: MemoryError"):
+            run(cfg)
     (failed,) = (tmp_path / "runs").glob("*/result.json")
     assert json.loads(failed.read_text())["status"] == "failed"
     assert run(cfg)["status"] == "done"
@@ -191,10 +207,22 @@ def test_names_follow_the_science_alone(configure, tmp_path):
     def name(*overrides, **where):
         return prepare(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
 
-    assert name() == name("train.engine=autograd") == name(results=tmp_path / "elsewhere") == name("logger=tensorboard")
+    assert (
+        name()
+        == name("train.engine=autograd")
+        == name(results=tmp_path / "elsewhere")
+        == name("logger=tensorboard")
+    )
     same_value = name("method.lam=1e-2"), name("method.lam=0.01")
     assert same_value[0] == same_value[1]
-    changed = ["method.lam=0.02", "seed=1", "train.lr=0.02", "method.n_iter=2", "data.subset=101", "select=paper"]
+    changed = [
+        "method.lam=0.02",
+        "seed=1",
+        "train.lr=0.02",
+        "method.n_iter=2",
+        "data.subset=101",
+        "select=paper",
+    ]
     assert len({name(), *(name(c) for c in changed)}) == len(changed) + 1
 
 
@@ -211,7 +239,11 @@ def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
     for path in paths:
         np.savez(path, **arrays)
     jobs = [
-        prepare(configure("+method=frob", "dataset=npz", f"dataset.path={p}", "train.batch_size=8", "train.epochs=1"))
+        prepare(
+            configure(
+                "+method=frob", "dataset=npz", f"dataset.path={p}", "train.batch_size=8", "train.epochs=1"
+            )
+        )
         for p in paths
     ]
     assert jobs[0].directory.id == jobs[1].directory.id

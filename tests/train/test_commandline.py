@@ -1,0 +1,70 @@
+"""train.py as a user types it."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jacexp.train.commandline import checked_arguments
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=1")
+
+
+def train(*arguments, results):
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, f"paths.results={results}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=results, env=environment, check=False)
+
+
+def rows(results):
+    with (results / "runs.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_does_what_is_missing_and_goes_on_after_what_cannot_run(tmp_path):
+    grid = ("+method=spec", *SHORT, "-m", "train.lr=0.01,-1,1e20", "method.lam=0.1", "seed=0,1")
+    first = train(*grid, results=tmp_path)
+    assert first.returncode == 1
+    assert "error: lr=-1.0: the learning rate must be positive" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert sorted((r["lr"], r["seed"], r["status"]) for r in rows(tmp_path)) == [
+        ("0.01", "0", "done"),
+        ("0.01", "1", "done"),
+        ("1e+20", "0", "diverged"),
+        ("1e+20", "1", "diverged"),
+    ]
+    again = train(
+        "+method=spec", *SHORT, "method.lam=0.1", "seed=0,1,2", "train.lr=0.01", "-m", results=tmp_path
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("nothing to do") == 2
+    assert len(rows(tmp_path)) == 5
+
+
+def test_wrong_words_end_at_once_with_one_message(tmp_path):
+    for words, says in [
+        (("+method=spek",), "Could not find 'method/spek'"),
+        (("+method=spec", "train.epoch=3"), "Key 'epoch' not in 'TrainConfig'"),
+        (("+method=spec", "train.epochs=three"), "could not be converted to Integer"),
+    ]:
+        ended = train(*words, results=tmp_path)
+        assert ended.returncode == 1
+        assert says in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.glob("runs*"))
+
+
+def test_flags_may_stand_anywhere():
+    assert checked_arguments(["+method=spec", "-m", "seed=1,2"]) == ["-m", "+method=spec", "seed=1,2"]
+    assert checked_arguments(["+method=spec", "seed=1"]) == ["+method=spec", "seed=1"]
+
+
+@pytest.mark.parametrize("word", ["+method=spec,frob", "method=spec,frob", "+method=choice(spec,frob)"])
+def test_several_methods_are_refused_with_the_way_to_do_it(word):
+    with pytest.raises(SystemExit, match="would lose the grid of each method") as refused:
+        checked_arguments(["-m", word, "dataset=mnist"])
+    assert "for m in spec frob; do python train.py +method=$m -m dataset=mnist; done" in str(refused.value)
