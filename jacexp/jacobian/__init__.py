@@ -1,6 +1,30 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
+from jacexp.jacobian.explicit import (
+    ExplicitLoss,
+    Objective,
+    explicit_loss,
+    has_explicit_steps,
+    value_and_grads,
+)
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
+from jacexp.jacobian.rules import NoRuleError, Rule, register_function, register_rule
 
-__all__ = ["Engine", "Linearization", "exact_jacobian", "frobenius_norm", "linearize", "spectral_norm"]
+__all__ = [
+    "Engine",
+    "ExplicitLoss",
+    "Linearization",
+    "NoRuleError",
+    "Objective",
+    "Rule",
+    "exact_jacobian",
+    "explicit_loss",
+    "frobenius_norm",
+    "has_explicit_steps",
+    "linearize",
+    "register_function",
+    "register_rule",
+    "spectral_norm",
+    "value_and_grads",
+]

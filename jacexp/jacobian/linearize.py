@@ -1,11 +1,13 @@
 """The one abstraction of jacexp: a network, linearised at a batch."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
 from jacexp.jacobian.autograd import AutogradLinearization
+from jacexp.jacobian.passes import PassesLinearization
+from jacexp.jacobian.walk import has_rules
 
 Engine = Literal["auto", "autograd", "passes"]
 
@@ -59,6 +61,8 @@ def linearize(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Lineariz
         >>> torch.equal(lin.jvp(torch.eye(3)[:1]), net.weight[:, :1].T)
         True
     """
-    if engine not in ("auto", "autograd"):
+    if engine not in get_args(Engine):
         raise ConfigError(f"engine={engine!r} is unknown; choose auto, autograd or passes")
+    if engine == "passes" or (engine == "auto" and has_rules(net)):
+        return PassesLinearization(net, x)
     return AutogradLinearization(net, x)

@@ -1,13 +1,13 @@
 """Adversarial training."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from jacexp.data import Batch
-from jacexp.jacobian import linearize
+from jacexp.jacobian import invariance, linearize
 from jacexp.methods.base import Noise, RegularizedModule, Settings, Terms, require
 from jacexp.methods.invariance import loss_gradient, still_statistics
 from jacexp.models import Network
@@ -21,6 +21,7 @@ class AdversarialTraining(RegularizedModule):
     """
 
     strength = "epsilon"
+    fast: ClassVar[bool] = False
 
     def __init__(
         self, net: Network, *, epsilon: float, clip: bool = False, **settings: Unpack[Settings]
@@ -35,7 +36,14 @@ class AdversarialTraining(RegularizedModule):
         self.epsilon = epsilon
         self.clip = clip
 
-    def terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
+    def objective(self, batch: Batch, noise: Noise) -> invariance.Adversarial:  # noqa: ARG002
+        """Give the explicit passes, which see x in the network's units."""
+        normalize = self.net.normalize
+        bounds = normalize(torch.zeros_like(batch.x[:1])), normalize(torch.ones_like(batch.x[:1]))
+        step = normalize.direction(torch.full_like(batch.x[:1], self.epsilon))
+        return invariance.Adversarial(epsilon=step, fast=self.fast, bounds=bounds if self.clip else None)
+
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
         """Give the loss; the penalty that is logged is CE(x*), (B,)."""
         lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
         clean = cross_entropy(lin.logits, batch.y, reduction="none")

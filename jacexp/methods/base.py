@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import ClassVar, NamedTuple, TypedDict, Unpack
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
-from jacexp.jacobian import Engine, Linearization, linearize
+from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has_explicit_steps, linearize
 from jacexp.methods.optim import Recipe
 from jacexp.models import Network
 from jacexp.random import stream_seed
@@ -79,11 +80,32 @@ class RegularizedModule(pl.LightningModule):
         return {}
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
-        """Give the penalty of each sample, (B,); () for a penalty of the weights alone."""
+        """Give the penalty of each sample, (B,), from the linearised network."""
         raise NotImplementedError
+
+    def objective(self, batch: Batch, noise: Noise) -> Objective | None:  # noqa: ARG002
+        """Give the same loss as explicit passes, which compute its gradient by hand; None where nobody wrote them."""
+        return None
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         """Give the loss of a batch. The Jacobian is taken at the output of the network's normalisation."""
+        return self.explicit_terms(batch, noise) or self.autograd_terms(batch, noise)
+
+    def explicit_terms(self, batch: Batch, noise: Noise) -> Terms | None:
+        """Give the loss with its gradient by explicit passes; None where the engine, method or network has none."""
+        if self.engine == "autograd" or (self.engine == "auto" and not self._has_explicit_steps):
+            return None
+        objective = self.objective(batch, noise)
+        if objective is None:
+            return None
+        return Terms(*explicit_loss(self.net.body, self.net.normalize(batch.x), batch.y, objective))
+
+    @cached_property
+    def _has_explicit_steps(self) -> bool:
+        return has_explicit_steps(self.net.body)
+
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
+        """Give the loss from the penalty's own equation, to be differentiated automatically."""
         lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
         ce = cross_entropy(lin.logits, batch.y, reduction="none")
         penalty = self.penalty(lin, batch, noise)
@@ -204,8 +226,3 @@ def require(holds: bool, message: str) -> None:
     """
     if not holds:
         raise ConfigError(message)
-
-
-def weights_of(net: nn.Module) -> list[Tensor]:
-    """Give the weight matrices and kernels of a network: every parameter but biases and batch-norm scales."""
-    return [p for p in net.parameters() if p.ndim >= 2]

@@ -17,7 +17,9 @@ class FastAdversarialTraining(AdversarialTraining):
     are moved by the images that are trained on, x*.
     """
 
-    def terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
+    fast = True
+
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
         """Give the loss; the penalty that is logged is CE(x*), (B,)."""
         with torch.no_grad(), still_statistics(self.net):
             lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)

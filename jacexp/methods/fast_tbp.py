@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, Objective, invariance
 from jacexp.methods.base import Noise, Settings
 from jacexp.methods.invariance import loss_gradient
 from jacexp.methods.tbp import TangentBP
@@ -37,8 +37,12 @@ class FastTangentBP(TangentBP):
         )
         self.signed = signed
 
+    def objective(self, batch: Batch, noise: Noise) -> Objective:  # noqa: ARG002
+        """Give the explicit passes: one forward mode serves all tangents."""
+        return invariance.FastTBP(strength=self.beta, tangents=self.directions(batch), signed=self.signed)
+
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """Σ_t |∇ₓLᵀ t| of each sample, (B,), summed over the tangents."""
         gradient = loss_gradient(lin, batch.y)
-        along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in self.directions(batch)])
+        along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in self.directions(batch).unbind(1)])
         return (along if self.signed else along.abs()).sum(dim=0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import jacobian_of, per_sample_norm, projected_frobenius, sphere_like
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.models import Network
@@ -39,6 +39,13 @@ class FrobeniusNorm(RegularizedModule):
             return {}
         logits = x.new_empty(len(x), self.net.n_classes)
         return {"u": sphere_like(logits, self.n_proj, generator)}
+
+    def objective(self, batch: Batch, noise: Noise) -> objectives.Frobenius:
+        """Give the explicit passes; the exact norm takes the rows of the identity as its projections."""
+        n_classes = self.net.n_classes
+        identity = torch.eye(n_classes, dtype=batch.x.dtype, device=batch.x.device)
+        u = noise["u"] if self.n_proj else identity[:, None].expand(-1, len(batch.x), -1)
+        return objectives.Frobenius(strength=self.lam, u=u)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """‖J‖_F² of each sample or its estimate, (B,)."""

@@ -2,15 +2,15 @@
 
 from typing import Literal, Unpack
 
+import torch
 from torch import Tensor
 
-from jacexp.data import Batch
-from jacexp.jacobian import Linearization
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require, weights_of
+from jacexp.methods.base import Noise, Settings, require
+from jacexp.methods.weights import WeightPenalty, weights_of
 from jacexp.models import Network
 
 
-class L2(RegularizedModule):
+class L2(WeightPenalty):
     """CE + lam · Σ‖W‖² over all weights W, not biases and not batch norm's scales (Johansson et al., section 4).
 
     ``form="sum_squares"`` is that sum; ``"weight_decay"`` is half of it, whose gradient is lam · W, the term that an
@@ -41,7 +41,7 @@ class L2(RegularizedModule):
         self.lam = lam
         self.form = form
 
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
-        """Σ‖W‖² (or half of it): () summed over all weights."""
-        total = sum((w.square().sum() for w in weights_of(self.net)), start=lin.logits.new_zeros(()))
+    def weight_penalty(self, noise: Noise) -> Tensor:  # noqa: ARG002  # nothing is drawn
+        """Σ‖W‖² or half of it, () summed over all weights."""
+        total = torch.stack([w.square().sum() for w in weights_of(self.net)]).sum()
         return total if self.form == "sum_squares" else total / 2

@@ -5,7 +5,7 @@ from typing import Literal, Unpack
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.methods.invariance import residual
@@ -42,6 +42,10 @@ class LossIBP(RegularizedModule):
         self.beta = beta
         self.r = r
         self.hessian = hessian
+
+    def objective(self, batch: Batch, noise: Noise) -> invariance.LossIBP:  # noqa: ARG002
+        """Give the three passes of Algorithm 1."""
+        return invariance.LossIBP(strength=self.beta, r=self.r, hessian=self.hessian)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """L̃(Jᵀ(p - y)) of each sample, (B,)."""

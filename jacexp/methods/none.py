@@ -7,6 +7,6 @@ from jacexp.methods.base import Noise, RegularizedModule, Terms
 class Plain(RegularizedModule):
     """Mean cross-entropy alone: the row "None" of Johansson et al. and "Standard BP" of Demyanov et al."""
 
-    def terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
         """Give the mean cross-entropy."""
         return self.plain_terms(batch)

@@ -5,7 +5,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.methods.invariance import loss_gradient
@@ -30,6 +30,10 @@ class PredictionIBP(RegularizedModule):
         super().__init__(net, **settings)
         require(beta >= 0, f"method.beta={beta}: the strength must not be negative")
         self.beta = beta
+
+    def objective(self, batch: Batch, noise: Noise) -> invariance.PredIBP:  # noqa: ARG002
+        """Give the explicit passes."""
+        return invariance.PredIBP(strength=self.beta)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """‖J d‖₁ of each sample, (B,), summed over the logits."""

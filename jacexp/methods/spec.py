@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.models import Network
@@ -48,6 +48,12 @@ class SpectralNorm(RegularizedModule):
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
         """Draw the start of the power iteration, v ~ N(0, I), (B, *in)."""
         return {"v": standard_normal_like(x, generator)}
+
+    def objective(self, batch: Batch, noise: Noise) -> objectives.Spectral:  # noqa: ARG002
+        """Give the explicit passes of Algorithm 1."""
+        return objectives.Spectral(
+            strength=self.lam, v=noise["v"], n_iter=self.n_iter, power=self.power, detach=self.detach
+        )
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """σ̂ = ‖Jᵀû‖ of each sample, (B,)."""

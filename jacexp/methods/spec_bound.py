@@ -8,15 +8,14 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from jacexp.data import Batch
-from jacexp.jacobian import Linearization
 from jacexp.jacobian.autograd import pullback
 from jacexp.jacobian.norms import unit
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.methods.base import Noise, Settings, require
+from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 
 
-class SpectralBound(RegularizedModule):
+class SpectralBound(WeightPenalty):
     """CE + lam · Σ_l σ₁(W_l)² over the weights W_l (Yoshida & Miyato 2017; Johansson et al., Eq. 5).
 
     Each σ₁ is estimated by one power iteration a step from a fresh v ~ N(0, I): σ̂ = ‖Wᵀû‖, û = Wv/‖Wv‖, û constant.
@@ -56,7 +55,7 @@ class SpectralBound(RegularizedModule):
             for name, shape in self._shapes.items()
         }
 
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def weight_penalty(self, noise: Noise) -> Tensor:
         """Σ_l σ̂(W_l)², () summed over the weights."""
         layers = weighted_layers(self.net)
         norms = [power_step(linear_map(layers[name], self.conv), v) for name, v in noise.items()]

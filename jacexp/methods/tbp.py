@@ -1,6 +1,5 @@
 """Tangent back-propagation."""
 
-from collections.abc import Iterator
 from typing import Literal, Unpack
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Linearization, Objective, invariance
 from jacexp.jacobian.norms import per_sample_norm
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
 from jacexp.models import Network
@@ -58,19 +57,25 @@ class TangentBP(RegularizedModule):
         """Make what computes the tangents of images of a shape."""
         return Tangents(in_shape, sigma=self.sigma, unit=self.tangent_unit, device=device)
 
-    def directions(self, batch: Batch) -> Iterator[Tensor]:
-        """Go through the tangents of a batch in the network's units.
+    def directions(self, batch: Batch) -> Tensor:
+        """Bring the tangents of a batch to the network's units.
 
-        Yields:
-            One tangent of every image, (B, C, H, W).
+        Returns:
+            The tangents, (B, 5, C, H, W).
 
         Raises:
             ConfigError: if the batch comes without tangents.
         """
         if batch.tangents is None:
             raise ConfigError("this method needs batches with tangents: give the loader tangents=...")
-        yield from self.net.normalize.direction(batch.tangents).unbind(1)
+        return self.net.normalize.direction(batch.tangents)
+
+    def objective(self, batch: Batch, noise: Noise) -> Objective:  # noqa: ARG002
+        """Give the explicit passes."""
+        return invariance.TBP(strength=self.beta, tangents=self.directions(batch))
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """Σ_t ‖J t‖₁ of each sample, (B,), summed over tangents and logits."""
-        return torch.stack([per_sample_norm(lin.jvp(t), ord=1) for t in self.directions(batch)]).sum(dim=0)
+        return torch.stack(
+            [per_sample_norm(lin.jvp(t), ord=1) for t in self.directions(batch).unbind(1)]
+        ).sum(dim=0)

@@ -31,7 +31,9 @@ class Branches(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left = nn.Sequential(nn.ZeroPad2d((2, 1, 0, 1)), nn.Conv2d(2, 3, (3, 2), stride=(2, 1), dilation=(1, 2)))
+        self.left = nn.Sequential(
+            nn.ZeroPad2d((2, 1, 0, 1)), nn.Conv2d(2, 3, (3, 2), stride=(2, 1), dilation=(1, 2))
+        )
         self.right = nn.Sequential(nn.AdaptiveMaxPool2d((4, 10)), nn.LeakyReLU(0.1))
         self.act = nn.LeakyReLU(0.2)
         self.mix = nn.Conv2d(5, 10, 3, groups=5)
@@ -65,11 +67,23 @@ def vgg() -> nn.Module:
         *(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
         *(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6, momentum=None), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.AdaptiveAvgPool2d((3, 3)), nn.Flatten(), nn.Linear(54, 8), nn.ReLU(), nn.Dropout(0.4)),
-        *(nn.Linear(8, 8), nn.BatchNorm1d(8, affine=False), nn.LeakyReLU(), nn.Identity(), nn.Linear(8, N_CLASSES)),
+        *(
+            nn.Linear(8, 8),
+            nn.BatchNorm1d(8, affine=False),
+            nn.LeakyReLU(),
+            nn.Identity(),
+            nn.Linear(8, N_CLASSES),
+        ),
     )
 
 
-NETWORKS = {"lenet": lenet, "overlapping": overlapping, "vgg": vgg, "residual": Residual, "branches": Branches}
+NETWORKS = {
+    "lenet": lenet,
+    "overlapping": overlapping,
+    "vgg": vgg,
+    "residual": Residual,
+    "branches": Branches,
+}
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
@@ -91,4 +105,6 @@ def build(name: str, seed: int = 0) -> nn.Module:
 def batch(seed: int = 0, n: int = 5) -> tuple[Tensor, Tensor]:
     """Draw n images of 9 × 9 pixels and 2 channels, and labels."""
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 2, 9, 9, generator=g, dtype=torch.float64), torch.randint(N_CLASSES, (n,), generator=g)
+    return torch.randn(n, 2, 9, 9, generator=g, dtype=torch.float64), torch.randint(
+        N_CLASSES, (n,), generator=g
+    )

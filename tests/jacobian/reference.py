@@ -64,11 +64,13 @@ def gradient_of_loss(lin: DoubleBackward, y: Tensor, hessian: bool = False) -> T
     return lin.vjp(dy if hessian else dy.detach())
 
 
-def spectral(lin: DoubleBackward, y: Tensor, v: Tensor, n_iter: int = 1, power: int = 1) -> Tensor:
+def spectral(
+    lin: DoubleBackward, y: Tensor, v: Tensor, n_iter: int = 1, power: int = 1, detach: bool = True
+) -> Tensor:
     for _ in range(n_iter):
-        u = lin.jvp(v)
-        u = (u / u.norm(dim=1, keepdim=True)).detach()
-        v = lin.vjp(u)
+        u = lin.jvp(v / l2(v).view(-1, 1, 1, 1))
+        u = u / u.norm(dim=1, keepdim=True)
+        v = lin.vjp(u.detach() if detach else u)
     return l2(v) ** power
 
 
@@ -89,22 +91,30 @@ def tbp(lin: DoubleBackward, y: Tensor, tangents: Tensor) -> Tensor:
     return sum(l1(lin.jvp(t)) for t in tangents.unbind(1))
 
 
-def fast_tbp(lin: DoubleBackward, y: Tensor, tangents: Tensor, signed: bool = False, hessian: bool = False) -> Tensor:
+def fast_tbp(
+    lin: DoubleBackward, y: Tensor, tangents: Tensor, signed: bool = False, hessian: bool = False
+) -> Tensor:
     g = gradient_of_loss(lin, y, hessian)
     terms = [(g * t).flatten(1).sum(1) for t in tangents.unbind(1)]
     return sum(terms) if signed else sum(t.abs() for t in terms)
 
 
-def penalized(penalty: Callable[..., Tensor], strength: float, net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def penalized(
+    penalty: Callable[..., Tensor], strength: float, net: nn.Module, x: Tensor, y: Tensor
+) -> Tensor:
     """mean(CE) + strength · mean(penalty)."""
     lin = DoubleBackward(net, x)
     return cross_entropy(lin.logits, y) + strength * penalty(lin, y).mean()
 
 
 def adversarial(net: nn.Module, x: Tensor, y: Tensor, epsilon: Tensor, fast: bool = False) -> Tensor:
-    """½(CE(x) + CE(x*)), or CE(x*); the running statistics stay where the clean pass left them."""
+    """½(CE(x) + CE(x*)), where x moves the running statistics, or CE(x*), where x* does."""
+    before = {name: b.clone() for name, b in net.named_buffers()}
     lin = DoubleBackward(net, x)
     x_star = x + epsilon * gradient_of_loss(lin, y).detach().sign()
+    if fast:
+        net.load_state_dict(before, strict=False)
+        return cross_entropy(net(x_star), y)
     spare = {name: b.clone() for name, b in net.named_buffers()}
     loss = cross_entropy(torch.func.functional_call(net, spare, x_star), y)
-    return loss if fast else (cross_entropy(lin.logits, y) + loss) / 2
+    return (cross_entropy(lin.logits, y) + loss) / 2

@@ -66,3 +66,9 @@ def test_every_method_is_covered():
     assert held_constant | set(EXACT) == set(laws.METHODS), (
         "say in EXACT how the new method's gradient is exact"
     )
+
+
+@pytest.mark.parametrize("net", ["conv", "mlp", "batch_norm"])
+@pytest.mark.parametrize("name", laws.METHODS)
+def test_engines_agree(name, net):
+    laws.engines_agree(name, net)

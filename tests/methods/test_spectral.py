@@ -110,7 +110,7 @@ def test_spec_bound_gradient_at_the_singular_vector_is_that_of_the_norm():
     module = make("spec_bound", net)
     layers = {name: m for name, m in net.named_modules() if isinstance(m, nn.Linear)}
     noise = {name: torch.linalg.svd(m.weight.detach()).Vh[0] for name, m in layers.items()}
-    found = torch.autograd.grad(module.penalty(None, of, noise), [m.weight for m in layers.values()])
+    found = torch.autograd.grad(module.weight_penalty(noise), [m.weight for m in layers.values()])
     exact = sum(torch.linalg.matrix_norm(m.weight, 2).square() for m in layers.values())
     for one, other in zip(
         found, torch.autograd.grad(exact, [m.weight for m in layers.values()]), strict=True
@@ -131,7 +131,7 @@ def test_spec_bound_of_a_convolution_as_an_operator():
     noise["body.0"] = vh[0].view(2, 8, 8)
     noise["body.4"] = torch.linalg.svd(last.weight.detach()).Vh[0]
     expected = sigma[0].square() + torch.linalg.matrix_norm(last.weight, 2).square()
-    torch.testing.assert_close(module.penalty(None, of, noise), expected)
+    torch.testing.assert_close(module.weight_penalty(noise), expected)
 
 
 def test_operator_norms_bound_the_jacobian_and_reshaped_ones_need_not():

@@ -15,6 +15,7 @@ from jacexp.store import RunDirectory, load_network, read_checkpoint
 from jacexp.train import run as run_module
 from jacexp.train.recorder import Recorder
 from jacexp.train.run import evaluate, loaders, make_module, prepare, run
+from tests.laws import METHODS
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
 
@@ -303,6 +304,9 @@ def test_a_checkpoint_never_executes_what_it_says(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64"])
-def test_other_precisions_train(configure, precision):
-    result = run(configure("+method=spec", *SHORT, f"train.precision={precision}", "train.epochs=1"))
-    assert result["status"] == "done"
+@pytest.mark.parametrize("method", METHODS)
+def test_other_precisions_train_to_about_the_same_loss(configure, tmp_path, method, precision):
+    words = (f"+method={method}", "protocol=spectral", *SHORT, "train.epochs=1")
+    single = run(configure(*words, results=tmp_path / "32"))
+    other = run(configure(*words, f"train.precision={precision}"))
+    assert other["row"]["val_loss"] == pytest.approx(single["row"]["val_loss"], rel=0.02)

@@ -1,0 +1,126 @@
+"""The passes engine: Jacobian products by the papers' explicit passes (Johansson et al., Algorithm 1)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jacexp.errors import ConfigError
+from jacexp.jacobian.rules import NoRuleError
+from jacexp.jacobian.walk import program_of
+
+__all__ = ["NoRuleError", "PassesLinearization"]
+
+Seen = Callable[[int, Tensor], None]
+
+
+class PassesLinearization:
+    """The linearisation of a network of layers with rules. See `jacexp.jacobian.linearize.Linearization`.
+
+    `jvp` is the forward mode J v = W^L Z^{L-1} ... Z^1 W^1 v, `vjp` the backward mode Jᵀu (Johansson et al., Eqs. 6
+    and 7): the layers again, without biases and with the activation pattern of the one forward pass. Both are made of
+    differentiable operations. k vectors a sample may be stacked, (k · B, ...).
+    """
+
+    def __init__(
+        self, net: nn.Module, x: Tensor, seen: Seen | None = None, *, move_statistics: bool = True
+    ) -> None:
+        """Run the forward pass.
+
+        Args:
+            net: the network.
+            x: the batch, (B, *in).
+            seen: told the number and the input of each step with parameters.
+            move_statistics: whether train-mode batch norm moves its running statistics.
+
+        Raises:
+            NoRuleError: for a layer without a rule.
+            ConfigError: if the network does not map (B, *in) to (B, C).
+        """
+        self.x = x
+        self.program = program_of(net)
+        self.rules = self.program.bind(net)
+        for rule in self.rules:
+            rule.move_statistics = move_statistics
+        self.logits = self.program.sweep([rule.forward for rule in self.rules], fast_layout(x), seen)
+        if self.logits.ndim != 2 or len(self.logits) != len(x):
+            raise ConfigError(
+                f"the network maps {tuple(x.shape)} to {tuple(self.logits.shape)}; Jacobians need (B, *in) -> (B, C)"
+            )
+
+    def jvp(self, v: Tensor, seen: Seen | None = None) -> Tensor:
+        """J v, (B, *in) -> (B, C). The forward mode; ``seen`` is told what enters each step with parameters."""
+        return self.program.sweep([rule.tangent for rule in self.rules], v, seen)
+
+    def vjp(self, u: Tensor) -> Tensor:
+        """Jᵀu, (B, C) -> (B, *in). The backward mode."""
+        return self.backward(u)
+
+    def backward(
+        self, u: Tensor, *, loss: bool = False, fork: bool = False, seen: Seen | None = None
+    ) -> Tensor:
+        """Run from the logits to the input: backward mode, alone or together with the loss's own backward pass.
+
+        Args:
+            u: vectors at the logits, (k · B, C).
+            loss: whether the first B rows are the loss's gradient, which is not wanted at the input.
+            fork: with ``loss`` and k = 1: that gradient is wanted as a Jacobian product too. See `Rule.backward`.
+            seen: told the number and the adjoint of the output of each step with parameters.
+
+        Returns:
+            Jᵀu, without the rows that are the loss's alone.
+        """
+        product = self._pull(u, loss, fork, True, seen)
+        # No path from the input to the logits means J = 0.
+        return self.x.new_zeros(len(u), *self.x.shape[1:]) if product is None else product
+
+    def adjoints(self, u: Tensor, seen: Seen, *, loss: bool = False) -> None:
+        """Run `backward` as far as there are parameters, for what ``seen`` is told of it."""
+        self._pull(u, loss, False, False, seen)
+
+    def _pull(self, u: Tensor, loss: bool, fork: bool, to_input: bool, seen: Seen | None) -> Tensor | None:
+        n = self.x.shape[0] if loss else 0
+        upstream = self.program.upstream
+        adjoints: dict[int, Tensor] = {len(self.rules): u}
+        for number in reversed(range(len(self.rules))):
+            if number + 1 not in adjoints:
+                continue
+            u = adjoints.pop(number + 1)
+            if seen is not None and self.program.weighted[number]:
+                seen(number, u)
+            inputs, rule = self.program.steps[number].inputs, self.rules[number]
+            if any(upstream[i] for i in inputs):
+                parts = _parts(rule.backward(u, n, fork))
+                parts = [p if upstream[i] else _others(p, n) for i, p in zip(inputs, parts, strict=True)]
+            elif to_input:  # the loss's gradient stops where no parameters are left
+                parts = _parts(rule.transpose(_others(u, n) if upstream[number + 1] else u))
+            else:
+                continue
+            for i, part in zip(inputs, parts, strict=True):
+                adjoints[i] = _sum(adjoints[i], part) if i in adjoints else part
+        return adjoints.get(0) if to_input else None
+
+
+def _others(u: Tensor, n: int) -> Tensor:
+    """Leave out the loss's n rows, unless they stand for the Jacobian product too."""
+    return u[n:] if u.shape[0] > n else u
+
+
+def _parts(u: Any) -> Sequence[Tensor]:
+    """See a layer with one input as one with a list of inputs."""
+    return u if isinstance(u, tuple | list) else [u]
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    """Add adjoints; rows that stand for two, of the loss and of a Jacobian product, are added to both."""
+    if len(a) < len(b):
+        a, b = b, a
+    return a + (b if len(a) == len(b) else torch.cat([b, b]))
+
+
+def fast_layout(x: Tensor) -> Tensor:
+    """Lay images out as the CPU's convolutions and pools want them, channels last; vmap knows one layout only."""
+    if x.ndim == 4 and x.device.type == "cpu" and torch._C._functorch.peek_interpreter_stack() is None:
+        return x.to(memory_format=torch.channels_last)
+    return x

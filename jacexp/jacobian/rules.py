@@ -1,0 +1,158 @@
+"""The rules of the passes engine: what each layer does in forward, forward-mode and backward-mode.
+
+A rule reads like Tables 2 to 4 of Johansson et al. (appendix B). For a layer y = G(x), piecewise linear, with
+parameters W and b that enter linearly:
+
+| function    | computes              | Johansson et al.    | Demyanov et al.               |
+|-------------|-----------------------|---------------------|-------------------------------|
+| `forward`   | y = G(x)              | forward-pass (G)    | first pass                    |
+| `tangent`   | F v, bias off         | forward-mode (F)    | third pass, dỹ_i = dỹ_{i-1} w |
+| `transpose` | Fᵀu                   | backward-mode (Fᵀ)  | second pass, dy_{i-1}         |
+| `weight`    | ∂⟨u, F v⟩/∂W          | –                   | dw̃_i = dỹ_{i-1}ᵀ dy_i (2, 16) |
+
+One instance is one layer linearised at one batch: `forward` keeps what the other three need (which neurons are on,
+where the maxima were, the dropout mask). v and u may hold k vectors a sample, stacked along the batch as (k · B, ...).
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from jacexp.errors import ConfigError
+
+
+class NoRuleError(ConfigError):
+    """A layer that the passes engine has no rule for."""
+
+
+class Rule:
+    """One layer without parameters, linearised at one batch. Subclass it for a layer of one's own.
+
+    Args:
+        layer: the module, whose settings and tensors are read once, when the pass begins.
+    """
+
+    piecewise_linear: ClassVar[bool] = True
+    """False if F depends on the parameters beyond ∂⟨u, F v⟩/∂W, as for a smooth activation. `PassesLinearization`
+    differentiates such rules rightly; the explicit training steps refuse them."""
+
+    parameters: tuple[Tensor | None, ...] = ()
+    """The layer's own parameters, in the order of what `gradients` returns."""
+
+    move_statistics: bool = True
+    """Whether `forward` moves the layer's running statistics, if it has any and trains."""
+
+    def __init__(self, layer: Any) -> None:
+        """Read the layer."""
+
+    def forward(self, x: Tensor, /) -> Tensor:
+        """Give y = G(x) and keep what the passes need."""
+        raise NotImplementedError
+
+    def tangent(self, v: Tensor, /) -> Tensor:
+        """Give F v, the derivative of `forward` in the direction v."""
+        raise NotImplementedError
+
+    def transpose(self, u: Tensor, /) -> Any:
+        """Give Fᵀu, so that ⟨u, F v⟩ = ⟨Fᵀu, v⟩; a tuple for a layer with several inputs."""
+        raise NotImplementedError
+
+    def backward(self, u: Tensor, n: int, fork: bool) -> Any:  # noqa: ARG002  # only batch norm needs to know
+        """Give the gradient of the loss for the first n rows of u, Fᵀu for the others.
+
+        They differ only where the loss sees more of the layer than its linearisation does: in train-mode batch norm.
+
+        Args:
+            u: adjoints of the output; the first n rows belong to the loss, any others to Jacobian products.
+            n: 0 or the batch size.
+            fork: if u has only the loss's rows, they stand for the Jacobian product of the same vector too. A layer
+                where the two part returns both, 2n rows.
+
+        Returns:
+            The adjoints of the input; a tuple for a layer with several inputs.
+        """
+        return self.transpose(u)
+
+    def gradients(self, x: Tensor, v: list[Tensor], u: list[Tensor]) -> tuple[Tensor | None, ...]:
+        """Give the gradients of ⟨dy, G(x)⟩ + Σ_j ⟨u_j, F v_j⟩ with respect to `parameters`, summed over samples.
+
+        Args:
+            x: the layer's input, (B, ...).
+            v: tangents that entered the layer, kB rows in all.
+            u: adjoints of its output: B rows of the loss, dy, and then a row for each of v. Only B rows together with
+                as many of v mean that dy and u are the same: both products share it, (x + v)ᵀ dy.
+        """
+        raise NotImplementedError
+
+
+RuleType = TypeVar("RuleType", bound=type[Rule])
+RULES: dict[type[nn.Module], type[Rule]] = {}
+FUNCTIONS: dict[Any, Callable[..., nn.Module]] = {}
+
+
+def register_rule(*layers: type[nn.Module]) -> Callable[[RuleType], RuleType]:
+    """Make a rule that of some layer types; a decorator of `Rule` subclasses.
+
+    A rule belongs to exactly these types: a subclass may compute something else, so it needs a rule of its own.
+
+    Args:
+        layers: module classes. The walk does not look inside them.
+
+    Returns:
+        The decorator.
+
+    Example:
+        >>> class Double(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        >>> @register_rule(Double)
+        ... class DoubleRule(Rule):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        ...     tangent = transpose = forward
+    """
+
+    def register(rule: RuleType) -> RuleType:
+        RULES.update(dict.fromkeys(layers, rule))
+        return rule
+
+    return register
+
+
+def register_function(*functions: Any) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Say which module a function in somebody's ``forward`` amounts to; a decorator.
+
+    Args:
+        functions: functions (``torch.relu``) or names of tensor methods (``"relu"``).
+
+    Returns:
+        The decorator of a function that takes the call's arguments after the tensors and returns the module.
+    """
+
+    def register(make: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        FUNCTIONS.update(dict.fromkeys(functions, make))
+        return make
+
+    return register
+
+
+def per_sample(v: Tensor, batch: int) -> Tensor:
+    """See k vectors a sample as (k, B, ...), so that what was kept a sample broadcasts over them."""
+    return v if v.shape[0] == batch else v.unflatten(0, (-1, batch))
+
+
+def as_rows(v: Tensor, ndim: int) -> Tensor:
+    """Undo `per_sample`: (k, B, ...) to the rows (k · B, ...)."""
+    return v if v.ndim == ndim else v.flatten(0, 1)
+
+
+def joined(tensors: list[Tensor]) -> Tensor:
+    """Concatenate along the batch, without a copy if there is nothing to join."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def rows(tensors: list[Tensor]) -> int:
+    """Count the rows of a list of tensors."""
+    return sum(t.shape[0] for t in tensors)

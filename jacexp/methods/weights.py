@@ -1,0 +1,24 @@
+"""What the methods share whose penalty belongs to the weights and not to a sample."""
+
+from torch import Tensor, nn
+
+from jacexp.data import Batch
+from jacexp.methods.base import Noise, RegularizedModule, Terms
+
+
+class WeightPenalty(RegularizedModule):
+    """Plain training with a penalty on the weights: loss = mean(CE) + strength · penalty, one number a network."""
+
+    def weight_penalty(self, noise: Noise) -> Tensor:
+        """Give the penalty, ()."""
+        raise NotImplementedError
+
+    def terms(self, batch: Batch, noise: Noise) -> Terms:
+        """Give the loss of a batch; no Jacobian is needed."""
+        plain, penalty = self.plain_terms(batch), self.weight_penalty(noise)
+        return plain._replace(loss=plain.loss + self.strength_value() * penalty, penalty=penalty)
+
+
+def weights_of(net: nn.Module) -> list[Tensor]:
+    """Give the weight matrices and kernels of a network: every parameter but biases and batch-norm scales."""
+    return [p for p in net.parameters() if p.ndim >= 2]
