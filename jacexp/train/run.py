@@ -242,7 +242,8 @@ def _record(job: Job, ending: dict[str, Any], measured: dict[str, Any]) -> dict[
     row = {**_describe(job), **measured, "status": ending["status"]}
     results = job.directory.path.parents[1]
     append_rows(results / "runs.csv", [row], RUNS)
-    result = {**ending, "row": row}
+    dataset = {"name": job.cfg.dataset.name, "path": job.cfg.dataset.path}
+    result = {**ending, "row": row, "dataset": dataset}
     write_json(job.directory / "result.json", result)
     return result
 

@@ -1,5 +1,8 @@
 """Small networks whose answers are known in closed form, and one with every layer that has a mode."""
 
+import copy
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -37,31 +40,39 @@ def halves(weight: Tensor, bias: float = 0.0) -> Network:
     return linear(torch.stack([torch.zeros_like(weight), weight]), torch.tensor([0.0, bias]).to(weight))
 
 
-def convnet(dtype: torch.dtype = torch.float64, seed: int = 0) -> Network:
+def convnet(dtype: torch.dtype = torch.float64) -> Network:
     """Make a network with batch norm, dropout and overlapping pools for (1, 8, 8) images, trained a little."""
+    return copy.deepcopy(_trained_convnet()).to(dtype).eval()
+
+
+@cache
+def _trained_convnet() -> Network:
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(4, 6, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(6, N_CLASSES),
+    )
+    mean = torch.full((1, 1, 1), 0.5)
+    net = Network(Normalize(mean, 0.6 * mean), body, N_CLASSES).double()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(4, 6, 3),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(6, N_CLASSES),
-        ).to(dtype)
-        mean, std = torch.full((2, 1, 1, 1), 0.5, dtype=dtype)
-        net = Network(Normalize(mean, std * 0.6), body, N_CLASSES)
+        torch.manual_seed(0)
+        for module in body:
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
         x, y = images(200, seed=1)
         optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
         for _ in range(60):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x.to(dtype) / 255), y).backward()
+            nn.functional.cross_entropy(net(x.double() / 255), y).backward()
             optimizer.step()
     net.zero_grad()
-    return net.eval()
+    return net
 
 
 class Rounding(nn.Module):

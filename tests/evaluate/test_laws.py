@@ -55,7 +55,9 @@ def test_returns_the_schema_with_counts_and_its_settings(name, net):
     assert (counted["n_correct"] >= 0).all()
     assert (counted["n_correct"] <= counted["n"]).all()
     evaluation = EVALUATIONS[name]
-    assert set(points["settings"]) == {evaluation.stored_settings(evaluation.settings("digits", SETTINGS[name]))}
+    assert set(points["settings"]) == {
+        evaluation.stored_settings(evaluation.settings("digits", SETTINGS[name]))
+    }
     assert json.loads(points["settings"][0]).keys().isdisjoint({"batch_size", "progress"})
     assert (points["threat"] != "").all()
 
@@ -116,7 +118,15 @@ def test_first_point_is_clean(name, net):
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_ends_at_the_end(name, net):
     told = []
-    evaluate(name, net, X, Y, dataset="digits", progress=lambda done, total: told.append((done, total)), **SETTINGS[name])
+    evaluate(
+        name,
+        net,
+        X,
+        Y,
+        dataset="digits",
+        progress=lambda done, total: told.append((done, total)),
+        **SETTINGS[name],
+    )
     done, totals = zip(*told, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == totals[-1] == max(totals)

@@ -1,0 +1,33 @@
+"""What is measured on trained networks: each evaluation takes a network and data to a tidy table of counts."""
+
+from jacexp.evaluate.accuracy import accuracy
+from jacexp.evaluate.adversarial import adversarial
+from jacexp.evaluate.autoattack import autoattack
+from jacexp.evaluate.boundary import boundary
+from jacexp.evaluate.checks import cross_checks
+from jacexp.evaluate.frozen import EvaluationError
+from jacexp.evaluate.jacobian import jacobian
+from jacexp.evaluate.noise import gaussian, white_noise
+from jacexp.evaluate.pgd import pgd, tpgd
+from jacexp.evaluate.registry import EVALUATIONS, Evaluation, Outcome, evaluate, find
+from jacexp.evaluate.square import square
+
+__all__ = [
+    "EVALUATIONS",
+    "Evaluation",
+    "EvaluationError",
+    "Outcome",
+    "accuracy",
+    "adversarial",
+    "autoattack",
+    "boundary",
+    "cross_checks",
+    "evaluate",
+    "find",
+    "gaussian",
+    "jacobian",
+    "pgd",
+    "square",
+    "tpgd",
+    "white_noise",
+]

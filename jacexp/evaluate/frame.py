@@ -1,0 +1,78 @@
+"""The tidy table that every evaluation returns: one row a point of a curve, counts and no percentages."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+COLUMNS = {
+    "variable": "str",
+    "value": "float64",
+    "threat": "str",
+    "n": "Int64",
+    "n_correct": "Int64",
+    "mean": "float64",
+    "std": "float64",
+    "min": "float64",
+    "max": "float64",
+    "statistic": "str",
+    "check": "str",
+    "settings": "str",
+}
+"""Columns of a point and their types; who calls adds the columns that say which run and which program."""
+
+Row = dict[str, Any]
+
+
+def count(correct: Tensor) -> Row:
+    """Give the cells n and n_correct of a boolean answer a sample, (N,)."""
+    return {"n": correct.numel(), "n_correct": int(correct.sum())}
+
+
+def summary(statistic: str, values: Tensor) -> Row:
+    """Give the cells of a real-valued statistic: mean, standard deviation (of N - 1), minimum and maximum.
+
+    Args:
+        statistic: its name.
+        values: one value a sample, (N,); none at all leaves the cells empty.
+
+    Returns:
+        The cells ``statistic``, ``mean``, ``std``, ``min``, ``max``; one value alone has no deviation.
+    """
+    if values.numel() == 0:
+        return {"statistic": statistic}
+    values = values.detach().double().cpu()
+    cells = {
+        "statistic": statistic,
+        "mean": values.mean().item(),
+        "min": values.min().item(),
+        "max": values.max().item(),
+    }
+    return cells if values.numel() == 1 else {**cells, "std": torch.std(values).item()}
+
+
+def frame(rows: Sequence[Row], *, threat: str, settings: dict[str, Any]) -> pd.DataFrame:
+    """Make the table of an evaluation from its rows.
+
+    Args:
+        rows: cells by column; a missing text is empty, a missing number is NaN or NA.
+        threat: what is perturbed and what is clipped, in a few words.
+        settings: what the numbers depend on beside the axis of the curve, stored as JSON with sorted keys.
+
+    Returns:
+        One row a point with the columns of `COLUMNS`, in their order.
+    """
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    table["threat"] = threat
+    table["settings"] = settings_json(settings)
+    texts = [name for name, kind in COLUMNS.items() if kind == "str"]
+    table[texts] = table[texts].astype(object).fillna("")
+    return table.astype(COLUMNS)
+
+
+def settings_json(settings: dict[str, Any]) -> str:
+    """Write settings as JSON with sorted keys, so that equal settings are equal texts."""
+    return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,99 @@
+"""Statistics of the input-output Jacobian on stored networks."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from jacexp.evaluate.bounds import operator_bound, reshaped_bound
+from jacexp.evaluate.draws import normal_like
+from jacexp.evaluate.frame import frame, summary
+from jacexp.evaluate.frozen import finite_logits, frozen
+from jacexp.evaluate.samples import Batch, Progress, check_at_least_one, check_samples
+from jacexp.jacobian import exact_jacobian, linearize
+from jacexp.jacobian.norms import per_sample_norm, unit
+from jacexp.models import Network
+
+
+def jacobian(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    *,
+    n_iter: int = 10,
+    seed: int = 0,
+    n_samples: int | None = None,
+    batch_size: int = 250,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure each sample's J = dz/dx at the normalised input and what stands in for it (Johansson et al., Figure 5).
+
+    Args:
+        net: a network from pixels in [0,1] to logits.
+        x: images, (N, C, H, W), uint8 or float in [0,1].
+        y: labels, (N,); they do not matter here.
+        n_iter: follow the power iteration for 1 … n_iter rounds.
+        seed: of the start of the power iterations.
+        n_samples: take the first so many images; None takes all.
+        batch_size: images whose whole Jacobian is kept at a time; the numbers do not depend on it.
+        progress: told of the samples done.
+
+    Returns:
+        Without a variable, over the samples: ``sigma1`` = σ₁(J), exact; ``frobenius`` = ‖J‖_F; ``bound_reshaped`` and
+        ``bound_operator``, one number a network (see `bounds`), and their ``…_error`` (bound − σ₁)/σ₁. With the
+        variable ``n_iter``: ``relative_error`` = |σ̂ − σ₁|/σ₁ of the power iteration after so many rounds. Samples with
+        J = 0 have no relative error; the flag ``zero_jacobian`` gives their number. ``below_sigma1`` marks a product
+        that is less than some sample's σ₁.
+
+    Raises:
+        ConfigError: for sizes that make no sense, or a layer whose norm is not known.
+        DataError: for data that does not fit the network.
+        EvaluationError: for logits that are not finite.
+    """
+    check_at_least_one(n_iter=n_iter)
+    samples = check_samples(net, x, y, n_samples)
+    with frozen(net):
+        parts = [_measure(net, batch, n_iter, seed) for batch in samples.batches(batch_size, progress)]
+        first = next(samples.batches(1))
+        bounds = {
+            "bound_reshaped": reshaped_bound(net.body),
+            "bound_operator": operator_bound(net.body, net.normalize(first.x), seed=seed),
+        }
+    sigma1, frobenius, estimates = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))
+    rows = _rows(sigma1, frobenius, estimates, bounds)
+    threat = "clean, J of the logits by the normalised input"
+    return frame(rows, threat=threat, settings={"n_iter": n_iter, "seed": seed, "n_samples": n_samples})
+
+
+def _measure(net: Network, batch: Batch, n_iter: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Give σ₁ (B,), ‖J‖_F (B,) and the power iteration's σ̂ after each round (B, n_iter)."""
+    finite_logits(net, batch.x)
+    x = net.normalize(batch.x)
+    whole = exact_jacobian(net.body, x).flatten(2)
+    singular = torch.linalg.svdvals(whole)
+    lin = linearize(net.body, x)
+    v, estimates = normal_like(batch, seed, "jacobian"), []
+    for _ in range(n_iter):
+        v = lin.vjp(unit(lin.jvp(v)))
+        estimates.append(per_sample_norm(v))
+    return singular[:, 0], torch.linalg.vector_norm(singular, dim=1), torch.stack(estimates, dim=1)
+
+
+def _rows(
+    sigma1: Tensor, frobenius: Tensor, estimates: Tensor, bounds: dict[str, float]
+) -> list[dict[str, Any]]:
+    n = len(sigma1)
+    alive = sigma1 > 0
+    dead = n - int(alive.sum())
+    zero = f"zero_jacobian={dead}" if dead else ""
+    s = sigma1[alive]
+    rows = [{"n": n, **summary("sigma1", sigma1), "check": zero}, {"n": n, **summary("frobenius", frobenius)}]
+    for name, bound in bounds.items():
+        check = "below_sigma1" if bound < sigma1.max() else ""
+        rows.append({**summary(name, torch.tensor([bound])), "n": n, "check": check})
+        rows.append({**summary(f"{name}_error", (bound - s) / s), "n": n - dead})
+    for i, estimate in enumerate(estimates[alive].T):
+        cells = {"variable": "n_iter", "value": i + 1, "n": n - dead}
+        rows.append({**cells, **summary("relative_error", (estimate - s).abs() / s)})
+    return rows

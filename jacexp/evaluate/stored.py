@@ -1,0 +1,205 @@
+"""Evaluations of stored runs: which runs, which points are missing, and where the new ones go."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from jacexp.columns import CURVES, DISTANCES, RUNS, STRENGTHS
+from jacexp.data import ImageSet, load
+from jacexp.errors import ConfigError, StoreError
+from jacexp.evaluate.checks import cross_checks
+from jacexp.evaluate.registry import Outcome, evaluate, find
+from jacexp.evaluate.samples import Progress
+from jacexp.store import RunDirectory, append_rows, finished_runs, load_network, provenance
+
+IDENTITY = ("run", "dataset", "model", "method", "seed", *STRENGTHS)
+"""The columns of ``curves.csv`` that are those of the run."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run that ended as ``done``, its row of ``runs.csv``, and where its data came from."""
+
+    directory: RunDirectory
+    row: Mapping[str, Any]
+    dataset: Mapping[str, str | None]
+
+    def __str__(self) -> str:
+        """Name the run as a person would."""
+        strength = "".join(f", {name} {self.row[name]}" for name in STRENGTHS if self.row[name] is not None)
+        return f"{self.row['dataset']}, {self.row['method']}{strength}, seed {self.row['seed']} ({self.directory.id})"
+
+
+def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[StoredRun]:
+    """Find the runs that are done and match every filter.
+
+    Args:
+        results: the folder of results.
+        filters: by column of ``runs.csv``, the values that are wanted; 0.01 and 1e-2 are the same.
+
+    Returns:
+        The runs, in the order of data set, method, strength and seed.
+
+    Raises:
+        ConfigError: for a filter that is no column.
+        StoreError: if no run matches.
+    """
+    unknown = sorted(set(filters) - set(RUNS))
+    if unknown:
+        raise ConfigError(
+            f"{unknown[0]} is no column of runs.csv to choose runs by; there are {', '.join(RUNS)}"
+        )
+    found = [
+        StoredRun(directory, result["row"], result["dataset"])
+        for directory, result in finished_runs(results)
+        if result["status"] == "done"
+        and all(any(_same(result["row"][c], v) for v in values) for c, values in filters.items())
+    ]
+    if not found:
+        wanted = " ".join(f"{c}={','.join(v)}" for c, v in filters.items())
+        raise StoreError(
+            f"no run in {results / 'runs'} is done and matches {wanted or 'anything'}; train one first"
+        )
+    return sorted(found, key=lambda r: [str(r.row[c]) for c in ("dataset", "method", *STRENGTHS, "seed")])
+
+
+def evaluate_run(
+    results: Path,
+    run: StoredRun,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> int:
+    """Evaluate one stored run on its test images and append what is not in ``curves.csv`` yet.
+
+    Args:
+        results: the folder of results.
+        run: the run.
+        name: the evaluation, one of `jacexp.evaluate.EVALUATIONS`.
+        settings: its keywords.
+        root: the folder of torchvision's data sets.
+        device: where to evaluate.
+        progress: told of the samples done and of all.
+
+    Returns:
+        The number of points that were measured; 0 if the store had them all.
+
+    Raises:
+        ConfigError: for an unknown evaluation or setting.
+        StoreError: if the checkpoint is missing or damaged, or the data are not those that the run was trained on.
+        EvaluationError: for a network whose logits are not finite.
+    """
+    evaluation = find(name)
+    complete = evaluation.settings(run.row["dataset"], settings)
+    known = [
+        row
+        for row in stored_points(results / "curves.csv", run.directory.id)
+        if row["eval"] == name and row["settings"] == evaluation.stored_settings(complete)
+    ]
+    if evaluation.axis:
+        have = {float(row["value"]) for row in known}
+        complete[evaluation.axis] = [point for point in complete[evaluation.axis] if float(point) not in have]
+        if not complete[evaluation.axis]:
+            return 0
+    elif known:
+        return 0
+    images = test_images(run, root)
+    net = load_network(run.directory, run.row["checkpoint"]).to(device)
+    made = provenance(device)
+    outcome = evaluate(
+        name, net, images.x_test, images.y_test, dataset=run.row["dataset"], progress=progress, **complete
+    )
+    _store(results, run, name, outcome, made)
+    return len(outcome.points)
+
+
+def test_images(run: StoredRun, root: Path | None) -> ImageSet:
+    """Load the data set of a run, and make sure that it is the one it was trained on.
+
+    Returns:
+        The set.
+
+    Raises:
+        StoreError: if the files that are there now are not those that the run recorded.
+    """
+    path = run.dataset["path"]
+    images = _load(str(run.dataset["name"]), root, Path(path).expanduser() if path else None)
+    trained_on = json.loads(run.row["data"])["files"]
+    if images.source["files"] != trained_on:
+        raise StoreError(
+            f"run {run.directory.id} was trained on {trained_on}, but here lies {images.source['files']}"
+        )
+    return images
+
+
+test_images.__test__ = False  # type: ignore[attr-defined]  # pytest: this is no test
+
+
+@cache
+def _load(name: str, root: Path | None, path: Path | None) -> ImageSet:
+    return load(name, root=root, path=path)
+
+
+def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:
+    """Go through the rows of ``curves.csv`` that belong to a run.
+
+    Raises:
+        StoreError: if the table has other columns.
+    """
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if list(reader.fieldnames or ()) != list(CURVES):
+            raise StoreError(f"{path} has the columns {reader.fieldnames}, not {list(CURVES)}; move it away")
+        yield from (row for row in reader if row["run"] == run and row["started"])
+
+
+def _store(results: Path, run: StoredRun, name: str, outcome: Outcome, made: Mapping[str, str]) -> None:
+    """Append the points, and what other points of the run now look like beside them; the last row of a point counts."""
+    if outcome.samples is not None:
+        _store_distances(results / "samples" / f"boundary-{run.directory.id}.csv.gz", outcome.samples)
+    identity = {column: run.row[column] for column in IDENTITY}
+    new = outcome.points.assign(**identity, **made, eval=name)
+    before = pd.DataFrame(
+        stored_points(results / "curves.csv", run.directory.id), columns=list(CURVES), dtype=str
+    )
+    numbers = [c for c, kind in CURVES.items() if kind in ("number", "count")]
+    before[numbers] = before[numbers].apply(pd.to_numeric)
+    together = pd.concat([before, new], ignore_index=True)[list(CURVES)]
+    checked = cross_checks(together)
+    changed = checked["check"].fillna("") != together["check"].fillna("")
+    append_rows(results / "curves.csv", _records(checked[changed | (checked.index >= len(before))]), CURVES)
+
+
+def _records(points: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    empty = points.astype(object).where(points.notna(), "")
+    return [{str(k): v for k, v in row.items()} for row in empty.to_dict("records")]
+
+
+def _store_distances(path: Path, samples: pd.DataFrame) -> None:
+    """Write the distance of every image that is classified correctly; inf where no boundary was found."""
+    right = samples[samples["correct"]].rename(columns={"sample": "index"})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    right.assign(found=right["found"].astype(int))[list(DISTANCES)].to_csv(partial, index=False)
+    partial.replace(path)
+
+
+def _same(stored: object, wanted: str) -> bool:
+    """Compare a stored value with a word of the command line, as numbers where both are."""
+    try:
+        return float(str(stored)) == float(wanted)
+    except ValueError:
+        return str(stored) == wanted

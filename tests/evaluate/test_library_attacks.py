@@ -1,0 +1,89 @@
+"""Square and AutoAttack, against the library itself."""
+
+from functools import partial
+
+import pytest
+import torch
+import torchattacks
+
+from jacexp.errors import ConfigError
+from jacexp.evaluate import autoattack, pgd, square
+from jacexp.random import make_generator
+from tests.evaluate.nets import convnet, images, random_linear
+
+DELTA = 0.1
+
+
+def small():
+    x, y = images(90, seed=1)
+    return convnet(torch.float32), x / 255, y
+
+
+def library_count(make, net, x, y, stream, chunk):
+    """Count what stays right when the library attacks chunk after chunk, each with the seed that ours has."""
+    correct = 0
+    with torch.random.fork_rng(devices=[]):
+        for number, (part, labels) in enumerate(zip(x.split(chunk), y.split(chunk), strict=True)):
+            attack = make(seed=make_generator(0, stream, number).initial_seed())
+            correct += int((net(attack(part, labels)).argmax(dim=1) == labels).sum())
+    return correct
+
+
+def test_square_has_the_counts_of_torchattacks():
+    net, x, y = small()
+    queries = [3, 30, 100]
+    attacks = [partial(torchattacks.Square, net, eps=DELTA, n_queries=n) for n in queries]
+    expected = [library_count(attack, net, x, y, "square", 40) for attack in attacks]
+    ours = square(net, x, y, queries=queries, delta=DELTA, chunk=40)
+    assert ours["n_correct"].tolist() == expected
+    assert expected[0] > expected[1] > expected[2]
+
+
+def test_square_is_bounded_by_the_optimum_on_a_linear_classifier():
+    net, (x, _) = random_linear(64, 4), images(60)
+    y = net(x.double() / 255).argmax(dim=1)
+    counts = square(net, x, y, queries=[0, 10, 300], delta=0.05)["n_correct"].tolist()
+    optimum = pgd(net, x, y, steps=[20], delta=0.05, eta=0.01)["n_correct"][0]
+    assert counts[0] == 60 > counts[1] >= counts[2] >= optimum
+
+
+def test_autoattack_has_the_count_of_torchattacks_standard():
+    net, x, y = small()
+    standard = partial(torchattacks.AutoAttack, net, eps=DELTA, n_classes=4)
+    expected = library_count(standard, net, x, y, "autoattack", 40)
+    ours = autoattack(net, x, y, delta=DELTA, chunk=40)
+    assert ours["n_correct"].tolist() == [expected]
+    assert expected <= pgd(net, x, y, steps=[40], delta=DELTA, eta=0.01)["n_correct"][0]
+
+
+def test_steps_go_to_the_attacks_that_have_steps(monkeypatch):
+    net, x, y = small()
+    attacks = []
+
+    class Listing(torchattacks.MultiAttack):
+        def __init__(self, members):
+            attacks.extend(members)
+            super().__init__(members)
+
+    monkeypatch.setattr(torchattacks, "MultiAttack", Listing)
+    autoattack(net, x[:10], y[:10], delta=0.5, steps=3)
+    assert [(attack.attack, getattr(attack, "steps", None)) for attack in attacks] == [
+        ("APGD", 3),
+        ("APGDT", 3),
+        ("FAB", 3),
+        ("Square", None),
+    ]
+
+
+def test_n_samples_takes_the_first():
+    net, x, y = small()
+    first = square(net, x, y, queries=[0, 10], delta=DELTA, n_samples=40, chunk=40)
+    assert first["n"].tolist() == [40, 40]
+    alone = square(net, x[:40], y[:40], queries=[0, 10], delta=DELTA, chunk=40)
+    assert first["n_correct"].tolist() == alone["n_correct"].tolist()
+
+
+def test_autoattack_needs_four_classes():
+    net, (x, y) = random_linear(64, 3), images(10)
+    with pytest.raises(ConfigError, match="at least 4 classes, and the network has 3"):
+        autoattack(net, x, y.clamp(max=2))
