@@ -65,7 +65,7 @@ class RunDirectory:
         path = self / "result.json"
         try:
             result = json.loads(path.read_text())
-            result["status"], result["row"]
+            result["status"], result["row"], result["dataset"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

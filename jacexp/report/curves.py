@@ -1,0 +1,153 @@
+"""The curves of the networks that stand for each method: counts in, percent and percentage points out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from jacexp.report.paper import Experiment
+from jacexp.report.select import Selection
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One evaluation of the chosen networks of one experiment, all under the same threat and settings."""
+
+    experiment: Experiment
+    evaluation: str
+    points: pd.DataFrame
+    """One row a network and point: method, seed, value, error (%), change (points of accuracy), mean, check."""
+    threat: str
+    """What was perturbed and what was clipped."""
+    settings: str
+    """The rest of the evaluation's settings, as JSON."""
+    notes: tuple[str, ...]
+    """What was put aside and what the self-checks say, one sentence each."""
+
+    def networks(self, method: str) -> list[int]:
+        """Give the seeds of a method's networks."""
+        return sorted(self.points.loc[self.points["method"] == method, "seed"].unique())
+
+    def band(self, method: str, column: str) -> pd.DataFrame:
+        """Give the mean and the standard deviation (n − 1; 0 for one network) over a method's networks, by value."""
+        mine = self.points[self.points["method"] == method].dropna(subset=[column])
+        by_value = mine.groupby("value")
+        flagged = by_value["check"].agg(lambda flags: any(flags != ""))
+        spread = by_value[column].std(ddof=1).fillna(0.0)
+        return pd.DataFrame(
+            {"mean": by_value[column].mean(), "deviation": spread, "flagged": flagged.astype(bool)}
+        )
+
+    def table(self, method: str, column: str) -> pd.DataFrame:
+        """Give a column as a table, one row a seed, one column a value; points that a network lacks are left out."""
+        mine = self.points[self.points["method"] == method]
+        return mine.pivot_table(index="seed", columns="value", values=column).dropna(axis="columns")
+
+    @cached_property
+    def drops(self) -> dict[str, pd.Series]:
+        """How far each network falls below its clean accuracy, on the mean over the curve.
+
+        Percentage points by seed, by method, averaged over the points above 0 that every network of every method has.
+        """
+        tables = {m: self.table(m, "change") for m in sorted(set(self.points["method"]))}
+        common = set.intersection(*(set(table.columns) for table in tables.values())) if tables else set()
+        points = sorted(value for value in common if float(value) > 0)
+        return {m: -table[points].mean(axis="columns").dropna() for m, table in tables.items()}
+
+
+def curves_of(
+    selection: Selection, experiment: Experiment, evaluation: str, statistic: str | None = None
+) -> Curves:
+    """Gather an evaluation of the networks that stand for the methods of an experiment.
+
+    Curves of one evaluation may have been made under several threats or settings; those of most networks are taken,
+    of the latest if there are several such.
+
+    Args:
+        selection: the stored runs and the way of selection.
+        experiment: whose networks.
+        evaluation: the ``eval`` column.
+        statistic: the ``statistic`` column, or None for whichever is there.
+
+    Returns:
+        The curves, without a point where nothing is stored.
+    """
+    chosen = _chosen_runs(selection, experiment)
+    stored = selection.store.curves
+    mine = stored[(stored["eval"] == evaluation) & stored["run"].isin(chosen.index)]
+    if statistic is not None:
+        mine = mine[mine["statistic"] == statistic]
+    mine, notes = _one_threat(mine)
+    clean = _clean_accuracy(mine, chosen)
+    accuracy = 100 * mine["n_correct"] / mine["n"]
+    points = mine.assign(error=100 - accuracy, change=accuracy - clean)
+    columns = ["method", "seed", "run", "value", "error", "change", "mean", "check"]
+    threat, settings = (mine["threat"].iloc[0], mine["settings"].iloc[0]) if len(mine) else ("", "")
+    kept = points[columns].reset_index(drop=True)
+    return Curves(experiment, evaluation, kept, threat, settings, (*notes, *_flags(mine)))
+
+
+def _chosen_runs(selection: Selection, experiment: Experiment) -> pd.DataFrame:
+    """One row a run, by its id, of the papers' variant of each method."""
+    choices = [selection.choice(experiment, m) for m, variant in selection.methods(experiment) if not variant]
+    runs = [c.runs for c in choices if c.best is not None]
+    return pd.concat(runs).set_index("run") if runs else selection.runs.head(0).set_index("run")
+
+
+def _one_threat(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    kinds = curves.groupby(["threat", "settings"], sort=True).agg(
+        n=("run", "nunique"), last=("started", "max")
+    )
+    if len(kinds) < 2:
+        return curves, []
+    threat, settings = kinds.sort_values(["n", "last"]).index[-1]
+    taken = (curves["threat"] == threat) & (curves["settings"] == settings)
+    notes = [
+        f"not shown: {n} networks under {name[0]} with {name[1]}"
+        for name, n in zip(kinds.index, kinds["n"], strict=True)
+        if name != (threat, settings)
+    ]
+    return curves[taken], notes
+
+
+def _clean_accuracy(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
+    """Each point's own network on unperturbed images, percent: the curve's point at 0, or the run's test result."""
+    at_zero = curves[curves["value"] == 0].drop_duplicates("run", keep="last").set_index("run")
+    zero = curves["run"].map(100 * at_zero["n_correct"] / at_zero["n"])
+    tested = curves["run"].map(100 * runs["n_test_correct"] / runs["n_test"])
+    # A curve over a part of the test set is not compared with the accuracy on all of it.
+    same_images = curves["run"].map(runs["n_test"]) == curves["n"]
+    return zero.fillna(tested.where(same_images, np.nan))
+
+
+def _flags(curves: pd.DataFrame) -> list[str]:
+    flagged = curves[curves["check"] != ""]
+    notes = []
+    for method, rows in flagged.groupby("method", sort=True):
+        names = sorted({flag.split("=")[0] for flags in rows["check"] for flag in flags.split(";")})
+        points = f"{len(rows)} of {int((curves['method'] == method).sum())} points"
+        notes.append(f"self-check of {method}: {', '.join(names)} ({points})")
+    return notes
+
+
+def distances_of(selection: Selection, experiment: Experiment, seed: int) -> pd.DataFrame:
+    """Gather the boundary distances of one network a method, on the test images that all of them classify correctly.
+
+    A network's file holds the images that it classifies correctly, so the images of all files are those.
+
+    Args:
+        selection: the stored runs and the way of selection.
+        experiment: whose networks.
+        seed: which network of each method.
+
+    Returns:
+        One row a test image, one column a method; infinite where no boundary was found within the largest radius.
+    """
+    columns = {}
+    chosen = _chosen_runs(selection, experiment)
+    for run, method in chosen.loc[chosen["seed"] == seed, "method"].items():
+        stored = selection.store.distances(str(run))
+        if stored is not None:
+            columns[method] = stored.set_index("index")["distance"]
+    return pd.DataFrame(columns).dropna()

@@ -1,0 +1,98 @@
+"""P2 Figure 4: the distance from test images to the decision boundary, one network a method."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jacexp.report import style
+from jacexp.report.curves import curves_of, distances_of
+from jacexp.report.drawing import Drawing, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
+from jacexp.report.select import Selection
+
+
+def draw(selection: Selection) -> Drawn:
+    """Draw the distances for the paper's data sets, and once more for every other experiment with distances."""
+    own = [e for e in EXPERIMENTS["P2"] if e.dataset != "cifar10"]
+    others = [e for e in selection.others if e.paper == "P2"]
+    drawn = [
+        _draw(selection, own, "p2-figure4"),
+        *(_draw(selection, [e], f"p2-figure4-{e.slug}") for e in others),
+    ]
+    return collect(drawn)
+
+
+def first_seed(selection: Selection, experiment: Experiment) -> int | None:
+    """Give the seed whose networks are drawn: the lowest for which most methods have distances stored."""
+    stored: dict[int, int] = {}
+    for method, variant in selection.methods(experiment):
+        runs = (
+            selection.choice(experiment, method, variant).runs if not variant else pd.DataFrame({"run": []})
+        )
+        for run, seed in zip(runs["run"], runs["seed"], strict=True):
+            stored[int(seed)] = stored.get(int(seed), 0) + selection.store.distances_path(run).exists()
+    full = max(stored.values(), default=0)
+    return min(seed for seed, n in stored.items() if n == full) if full else None
+
+
+def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) -> Drawn:
+    seeds = {e: first_seed(selection, e) for e in experiments}
+    tables = {e: distances_of(selection, e, seed) for e, seed in seeds.items() if seed is not None}
+    papers = experiments[0].n_seeds is not None
+    missing = {
+        e: [m for m in METHODS["P2"] if e not in tables or m not in tables[e]] for e in experiments if papers
+    }
+    gaps = [gap for e, methods in missing.items() for gap in gaps_of(selection, "boundary", e, methods)]
+    if not tables:
+        return Drawn(gaps=tuple(gaps))
+    threats = {e: curves_of(selection, e, "boundary").threat for e in tables}
+    with style.column_style():
+        fig = _figure(
+            tables, "normalised units" if "normalised" in "".join(threats.values()) else "pixels in [0, 1]"
+        )
+    sentences = ["Box: quartiles; whiskers: 5 % and 95 %; white line: median; white dot: mean"]
+    for e, table in tables.items():
+        sentences.append(
+            f"{e.title}: seed {seeds[e]} of each method, {len(table):,} test images that all of them classify correctly"
+            + (f"; {threats[e]}" if threats[e] else "")
+        )
+        far = [f"{m} {k}" for m in table if (k := int(np.isinf(table[m]).sum()))]
+        sentences += (
+            [f"No boundary within the largest radius, and in no box: {', '.join(far)}"] if far else []
+        )
+    own = "" if papers else f", on {experiments[0].title} (not an experiment of the paper)"
+    title = f"P2 Figure 4: distance to the decision boundary{own}"
+    absent = [lacking("boundary", e, methods) for e, methods in missing.items() if methods]
+    text = caption(title, [*sentences, *not_run(absent)], selection.how)
+    return Drawn((Drawing(name, fig, text),), tuple(gaps))
+
+
+def _figure(tables: Mapping[Experiment, pd.DataFrame], unit: str) -> Figure:
+    fig = style.figure(0.35 + 1.3 * len(tables))
+    panels = list(fig.subplots(len(tables), 1, squeeze=False, sharex=True).flat)
+    for axes, (e, table) in zip(panels, tables.items(), strict=True):
+        axes.set_title(f"{style.set_name(e)} ({len(table):,} test images)")
+        _boxes(axes, table)
+    panels[-1].set_xlabel(f"L2 distance to the boundary ({unit})")
+    style.panel_letters(panels)
+    return fig
+
+
+def _boxes(axes: Axes, table: pd.DataFrame) -> None:
+    methods = [m for m in METHODS["P2"] if m in table]
+    for y, method in enumerate(methods):
+        x = table.loc[np.isfinite(table[method]), method].to_numpy()
+        if len(x):
+            low, left, middle, right, high = np.quantile(x, [0.05, 0.25, 0.5, 0.75, 0.95])
+            color = style.LOOKS[method].color
+            axes.plot([low, high], [y, y], color=color, linewidth=0.8, marker="|", markersize=5)
+            axes.barh(y, right - left, left=left, height=0.62, color=color, zorder=2)
+            axes.plot([middle, middle], [y - 0.31, y + 0.31], color="white", linewidth=1)
+            axes.plot(x.mean(), y, color="white", marker="o")
+    axes.set_yticks(range(len(methods)), methods)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(left=0)

@@ -1,0 +1,173 @@
+"""P1 Figures 2 and 3 and P2 Figure 3: what is left under noise and under attack, one line a method."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jacexp.report import style
+from jacexp.report.curves import Curves, curves_of
+from jacexp.report.drawing import Drawing, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
+from jacexp.report.select import Selection
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One evaluation and how its axis is labelled."""
+
+    evaluation: str
+    title: str
+    label: str
+    symlog: float | None = None
+    """Below this the axis is linear, above logarithmic; None for linear all along."""
+
+
+@dataclass(frozen=True)
+class CurveFigure:
+    """One of the papers' figures of curves."""
+
+    name: str
+    paper: str
+    title: str
+    axes: tuple[Axis, ...]
+    column: str
+    label: str
+    methods: tuple[str, ...]
+
+
+PIXELS = "(pixel values in [0, 1])"
+
+ADVERSARIAL = CurveFigure(
+    name="p1-figure2",
+    paper="P1",
+    title="P1 Figure 2: error under adversarial noise",
+    axes=(Axis("adversarial", "adversarial", f"ε {PIXELS}"),),
+    column="error",
+    label="test error (%)",
+    methods=("none", "pred_ibp", "loss_ibp", "at", "tbp"),
+)
+GAUSSIAN = CurveFigure(
+    name="p1-figure3",
+    paper="P1",
+    title="P1 Figure 3: error under Gaussian noise",
+    axes=(Axis("gaussian", "Gaussian noise", f"σ {PIXELS}"),),
+    column="error",
+    label="test error (%)",
+    methods=ADVERSARIAL.methods,
+)
+ROBUSTNESS = CurveFigure(
+    name="p2-figure3",
+    paper="P2",
+    title="P2 Figure 3: accuracy lost under noise and attacks",
+    axes=(
+        Axis("white_noise", "white noise", f"σ {PIXELS}"),
+        Axis("pgd", "PGD", "steps"),
+        Axis("tpgd", "TPGD", "steps"),
+        Axis("square", "Square", "queries", symlog=10),
+    ),
+    column="change",
+    label="accuracy − clean accuracy (percentage points)",
+    methods=METHODS["P2"],
+)
+
+
+Panels = Mapping[tuple[Axis, Experiment], Curves]
+
+
+def draw(selection: Selection, spec: CurveFigure) -> Drawn:
+    """Draw a figure of curves for the paper's data sets, and one more for every other experiment with curves."""
+    own = [e for e in EXPERIMENTS[spec.paper] if spec.paper == "P1" or e.dataset != "cifar10"]
+    others = [e for e in selection.others if e.paper == spec.paper]
+    drawn = [_draw(selection, spec, own, spec.name)]
+    drawn += [_draw(selection, spec, [e], f"{spec.name}-{e.slug}") for e in others]
+    return collect(drawn)
+
+
+def _draw(selection: Selection, spec: CurveFigure, experiments: Sequence[Experiment], name: str) -> Drawn:
+    panels = {(a, e): curves_of(selection, e, a.evaluation) for a in spec.axes for e in experiments}
+    papers = experiments[0].n_seeds is not None
+    missing = {place: [m for m in spec.methods if not c.networks(m)] for place, c in panels.items() if papers}
+    gaps = [
+        gap for (a, e), methods in missing.items() for gap in gaps_of(selection, a.evaluation, e, methods)
+    ]
+    shown = [e for e in experiments if any(len(panels[a, e].points) for a in spec.axes)]
+    if not shown:
+        return Drawn(gaps=tuple(gaps))
+    with style.column_style():
+        fig = _figure(spec, {(a, e): c for (a, e), c in panels.items() if e in shown})
+    sentences = [f"Mean over networks, band: one standard deviation (n − 1); {spec.label}"]
+    sentences += [sentence for curves in panels.values() for sentence in _sentences(spec, curves)]
+    title = spec.title if papers else f"{spec.title}, on {shown[0].title} (not an experiment of the paper)"
+    absent = [lacking(a.evaluation, e, methods) for (a, e), methods in missing.items() if methods]
+    text = caption(title, [*sentences, *not_run(absent)], selection.how)
+    return Drawn((Drawing(name, fig, text),), tuple(gaps))
+
+
+def _sentences(spec: CurveFigure, curves: Curves) -> list[str]:
+    if curves.points.empty:
+        return []
+    n = ", ".join(f"{m} {len(curves.networks(m))}" for m in _methods(spec, curves))
+    return [f"{curves.experiment.title}, {curves.evaluation}: {curves.threat}; networks: {n}", *curves.notes]
+
+
+def _methods(spec: CurveFigure, curves: Curves) -> list[str]:
+    return [m for m in spec.methods if curves.networks(m)]
+
+
+def _figure(spec: CurveFigure, panels: Panels) -> Figure:
+    """Lay the panels out: data sets side by side, evaluations below each other; one data set alone fills both."""
+    n_sets = len({e for _, e in panels})
+    n_columns = min(2, len(panels))
+    n_rows = -(-len(panels) // n_columns)
+    fig = style.figure(0.55 + 1.3 * n_rows if n_columns > 1 else 2.4)
+    grid = fig.subplots(
+        n_rows, n_columns, squeeze=False, sharey="row" if n_sets > 1 and n_rows > 1 else False
+    )
+    for number, (axes, ((axis, e), curves)) in enumerate(zip(grid.flat, panels.items(), strict=True)):
+        axes.set_title(axis.title if len(spec.axes) > 1 else style.set_name(e))
+        _panel(axes, axis, spec, curves)
+        if n_sets > 1 and len(spec.axes) > 1 and number < n_columns:
+            # Above a column of panels stands the data set.
+            axes.annotate(
+                style.set_name(e), (0.5, 1.0), (0, 16), "axes fraction", "offset points", ha="center", size=8
+            )
+    if n_rows == 1:
+        grid[0, 0].set_ylabel(spec.label)
+    else:
+        fig.supylabel(spec.label, fontsize=7)
+    style.panel_letters(list(grid.flat))
+    _legend(fig, spec, list(panels.values()))
+    return fig
+
+
+def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
+    axes.set_xlabel(axis.label)
+    if curves.points.empty:
+        style.not_run(axes)
+        return
+    if axis.symlog:
+        axes.set_xscale("symlog", linthresh=axis.symlog, linscale=0.5)
+        powers = [10.0**k for k in range(1, 6)]
+        axes.set_xticks([0.0, *(power for power in powers if power <= curves.points["value"].max())])
+        style.no_minor_ticks(axes)
+    # The plain network goes below: where lines coincide, the method that is looked for shows.
+    for method in sorted(_methods(spec, curves), key=lambda m: m != "none"):
+        style.draw_band(axes, method, curves.band(method, spec.column))
+    axes.margins(x=0.03)
+    style.few_ticks(axes)
+
+
+def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
+    n = {m: [len(c.networks(m)) for c in shown if c.networks(m)] for m in spec.methods}
+    spans = {m: style.span(counts) for m, counts in n.items() if counts}
+    same = len(set(spans.values())) == 1
+    labels = {m: m if same else f"{m} (n = {span})" for m, span in spans.items()}
+    band = (
+        f"mean ± 1 s.d. over {next(iter(spans.values()))} networks"
+        if same
+        else "mean ± 1 s.d. over n networks"
+    )
+    flagged = any((c.points["check"] != "").any() for c in shown)
+    style.add_legend(fig, labels, title=band, flagged=flagged, columns=3 if same else 2)

@@ -1,0 +1,100 @@
+"""P1 Figure 4: plain training and Prediction IBP against the number of training images."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jacexp.report import commands, style
+from jacexp.report.drawing import Drawing, Drawn, Gap, caption, not_run
+from jacexp.report.paper import SIZES, size_experiment
+from jacexp.report.select import Selection
+from jacexp.report.tables import percent
+
+METHODS = ("none", "pred_ibp")
+
+
+def size_table(selection: Selection, *, augmented: bool) -> pd.DataFrame:
+    """Give the test error of both methods at every size that is stored.
+
+    Returns:
+        One row a method, size and seed: method, size, seed, error (%), strength of the chosen setting.
+    """
+    rows = []
+    for size in SIZES:
+        for method in METHODS:
+            choice = selection.choice(size_experiment(size, augmented=augmented), method)
+            strength = choice.best.strength if choice.best else None
+            rows += [(method, size, seed, error, strength) for seed, error in percent(choice).items()]
+    return pd.DataFrame(rows, columns=["method", "size", "seed", "error", "strength"])
+
+
+def draw(selection: Selection) -> Drawn:
+    """Draw the error against the size of the training set, and the chosen beta below it."""
+    tables = {augmented: size_table(selection, augmented=augmented) for augmented in (False, True)}
+    gaps = [gap for augmented, table in tables.items() for gap in _gaps(selection, table, augmented)]
+    if all(table.empty for table in tables.values()):
+        return Drawn(gaps=tuple(gaps))
+    with style.column_style():
+        fig = _figure(tables)
+    sentences = [
+        "Mean over seeds, band: one standard deviation (n − 1)",
+        "(b) The β that was chosen",
+        *not_run([gap.what for gap in gaps]),
+    ]
+    title = "P1 Figure 4: none and pred_ibp against the size of the MNIST training set"
+    return Drawn((Drawing("p1-figure4", fig, caption(title, sentences, selection.how)),), tuple(gaps))
+
+
+def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
+    fig = style.figure(3.4)
+    upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    lines = [(m, a) for a in (False, True) for m in METHODS if m in set(tables[a]["method"])]
+    for method, augmented in lines:
+        mine = tables[augmented][tables[augmented]["method"] == method]
+        _draw_errors(upper, method, mine, augmented)
+        _draw_strength(lower, method, mine, augmented)
+    upper.set(ylabel="test error (%)", yscale="log")
+    lower.set(xlabel="training images", ylabel="best β", xscale="log", yscale="log")
+    lower.set_xticks(SIZES, [f"{size // 1000}k" for size in SIZES])
+    lower.margins(y=0.3)
+    style.log_ticks(upper.yaxis, (1, 2, 5))
+    style.log_ticks(lower.yaxis, (1, 3))
+    style.no_minor_ticks(lower)
+    style.panel_letters([upper, lower])
+    texts = [_label(m, tables[a], a) for m, a in lines]
+    handles = [style.handle(m, hollow=a) for m, a in lines]
+    fig.legend(handles, texts, title="mean ± 1 s.d. over n seeds", loc="outside upper center", ncols=2)
+    return fig
+
+
+def _label(method: str, table: pd.DataFrame, augmented: bool) -> str:
+    counts = table[table["method"] == method].groupby("size")["seed"].count()
+    return f"{method}{', augmented' if augmented else ''} (n = {style.span(list(counts))})"
+
+
+def _draw_errors(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool) -> None:
+    errors = mine.groupby("size")["error"]
+    spread = errors.std(ddof=1).fillna(0.0)
+    band = pd.DataFrame({"mean": errors.mean(), "deviation": spread, "flagged": False})
+    style.draw_band(axes, method, band, hollow=augmented)
+
+
+def _draw_strength(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool) -> None:
+    strength = mine.groupby("size")["strength"].first().dropna().astype(float)
+    if len(strength):
+        band = pd.DataFrame({"mean": strength, "deviation": 0.0, "flagged": False})
+        style.draw_band(axes, method, band, hollow=augmented)
+
+
+def _gaps(selection: Selection, table: pd.DataFrame, augmented: bool) -> list[Gap]:
+    gaps = []
+    for method in METHODS:
+        missing = [s for s in SIZES if s not in set(table.loc[table["method"] == method, "size"])]
+        if missing:
+            what = f"{method} on {', '.join(f'{size:,}' for size in missing)} images of mnist"
+            what += " with augmentation" if augmented else ""
+            experiment = size_experiment(missing[0], augmented=augmented)
+            gaps.append(Gap(what, commands.train_sizes(method, missing, experiment, selection.how)))
+    return gaps

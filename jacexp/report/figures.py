@@ -1,0 +1,50 @@
+"""Every figure of the two papers, from stored tables to the bytes of a PNG and a PDF."""
+
+import io
+from collections.abc import Mapping
+
+from jacexp.report import figure_boundary, figure_cost, figure_curves, figure_size, style
+from jacexp.report.drawing import Drawing, Drawn, collect
+from jacexp.report.select import Selection
+
+METADATA: Mapping[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""No dates and no versions, so that the same tables give the same bytes."""
+
+
+def draw_all(selection: Selection) -> Drawn:
+    """Draw P1 Figures 2 to 4 and P2 Figures 3 to 5 as far as the store has their data."""
+    return collect(
+        [
+            figure_curves.draw(selection, figure_curves.ADVERSARIAL),
+            figure_curves.draw(selection, figure_curves.GAUSSIAN),
+            figure_size.draw(selection),
+            figure_curves.draw(selection, figure_curves.ROBUSTNESS),
+            figure_boundary.draw(selection),
+            figure_cost.draw(selection),
+        ]
+    )
+
+
+def files(drawing: Drawing) -> dict[str, bytes]:
+    """Give the files of a figure by name."""
+    made = {}
+    with style.column_style():
+        for ending, metadata in METADATA.items():
+            buffer = io.BytesIO()
+            drawing.figure.savefig(buffer, format=ending, metadata=metadata)
+            made[f"{drawing.name}.{ending}"] = buffer.getvalue()
+    return made
+
+
+def captions(drawn: Drawn) -> str:
+    """Write the captions of all figures as one Markdown text."""
+    lines = ["# Figures", ""]
+    for drawing in drawn.drawings:
+        lines += [f"## {drawing.name}", "", f"![{drawing.name}]({drawing.name}.png)", "", drawing.caption, ""]
+    if drawn.gaps:
+        lines += ["## Missing", "", "| what | command |", "|---|---|"]
+        lines += [*(f"| {gap.what} | `{gap.command}` |" for gap in drawn.gaps), ""]
+    return "\n".join(lines)

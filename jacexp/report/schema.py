@@ -1,0 +1,182 @@
+"""The stored tables as DataFrames: each column known, each value of its type, or one error that says where not."""
+
+import csv
+import gzip
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from jacexp.columns import CURVES, DISTANCES, RUNS, TIMING, Kind
+from jacexp.errors import StoreError
+
+CONFIG = (
+    *("dataset", "model", "method", "protocol", "select", "seed", "lam", "beta", "epsilon", "options", "lr"),
+    *("momentum", "batch_size", "n_epochs", "subset", "augment", "precision", "checkpoint"),
+)
+"""The columns of ``runs.csv`` that say what was trained, not what came of it."""
+
+STATUSES = {"done", "diverged", "failed"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """The committed tables under one folder of results."""
+
+    root: Path
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    timing: pd.DataFrame
+    notes: tuple[str, ...] = field(default=())
+    """What was put aside while reading, one sentence each."""
+
+    def distances_path(self, run: str) -> Path:
+        """Name the file with the boundary distances of one run."""
+        return self.root / "samples" / f"boundary-{run}.csv.gz"
+
+    def distances(self, run: str) -> pd.DataFrame | None:
+        """Read the boundary distances of one run.
+
+        Returns:
+            One row a test image; None where none are stored.
+
+        Raises:
+            StoreError: for a file that is damaged, has other columns, or names an image twice.
+        """
+        path = self.distances_path(run)
+        if not path.exists():
+            return None
+        table = read_table(path, DISTANCES, last="found")
+        if table["index"].duplicated().any():
+            raise StoreError(f"{path}: an image is named twice; evaluate the run again")
+        return table
+
+
+def read_store(root: Path) -> Store:
+    """Read every table of a folder of results; a table that is not there is an empty one.
+
+    Returns:
+        The tables, without duplicates.
+
+    Raises:
+        StoreError: if no table has a row, or a table has a wrong column, type or end.
+    """
+    runs = read_table(root / "runs.csv", RUNS)
+    curves = read_table(root / "curves.csv", CURVES)
+    timing = read_table(root / "timing.csv", TIMING)
+    if runs.empty and curves.empty and timing.empty:
+        raise StoreError(
+            f"{root}: there is no result here yet: runs.csv, curves.csv and timing.csv are missing or empty. "
+            "Train something first (python train.py +method=spec) or name another folder (paths.results=DIR)"
+        )
+    unknown = sorted(set(runs["status"]) - STATUSES)
+    if unknown:
+        raise StoreError(
+            f"{root / 'runs.csv'}: unknown status {unknown[0]!r}; it is one of {sorted(STATUSES)}"
+        )
+    runs, notes = without_duplicates(runs)
+    points = ["run", "eval", "variable", "value", "statistic", "threat", "settings"]
+    return Store(root, runs, curves.drop_duplicates(points, keep="last"), timing, tuple(notes))
+
+
+def without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Keep the last row of each run, and the last started of several runs whose every setting is the same.
+
+    Returns:
+        The rows that count, in the order of the file, and one sentence for each row that does not.
+    """
+    again = runs["run"].duplicated(keep="last")
+    times = runs["run"].value_counts()
+    notes = [
+        f"run {run} is stored {times[run]} times; the last row counts"
+        for run in sorted(set(runs["run"][again]))
+    ]
+    runs = runs[~again]
+    config = list(CONFIG)
+    ordered = runs.sort_values(["started", "run"], kind="stable")
+    for _, alike in ordered.groupby(config, dropna=False, sort=False)["run"]:
+        *earlier, last = alike
+        notes += [
+            f"run {run} has the settings and seed of run {last}, started later, which counts"
+            for run in earlier
+        ]
+    return runs.drop(ordered.index[ordered.duplicated(config, keep="last")]), notes
+
+
+def read_table(path: Path, schema: Mapping[str, Kind], last: str = "started") -> pd.DataFrame:
+    """Read one CSV, gzipped where its name says so.
+
+    Args:
+        path: the file; one that does not exist reads as a table without rows.
+        schema: the columns, all of which must be there and no others.
+        last: a column at the end of each row that is never empty, so that a row cut short shows.
+
+    Returns:
+        The columns in the order of the schema.
+
+    Raises:
+        StoreError: for a missing or foreign column, a value of another type, or a file that ends within a row.
+    """
+    if not path.exists():
+        return _typed(pd.DataFrame(columns=list(schema), dtype=str), schema, path)
+    text = _text(path)
+    if text and not text.endswith("\n"):
+        raise StoreError(f"{path}: the file ends within a row; cut the last line off, or copy the file again")
+    try:
+        rows = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise StoreError(f"{path}: not a CSV file: {error}") from error
+    header = rows[0] if rows else list(schema)
+    _check_header(path, header, schema)
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header) or row[header.index(last)] == "":
+            raise StoreError(
+                f"{path}, row {number}: {len(row)} of {len(header)} values, or none for {last!r}"
+            )
+    return _typed(pd.DataFrame(rows[1:], columns=header, dtype=str), schema, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, OSError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); copy the file again") from error
+
+
+def _check_header(path: Path, header: list[str], schema: Mapping[str, Kind]) -> None:
+    missing = [c for c in schema if c not in header]
+    foreign = [c for c in header if c not in schema]
+    wrong = [f"lacks the column {c!r}" for c in missing] + [f"has a foreign column {c!r}" for c in foreign]
+    if wrong or len(set(header)) != len(header):
+        reason = " and ".join(wrong) or "names a column twice"
+        raise StoreError(
+            f"{path}: the table {reason}; it was written by another version of jacexp, or by hand"
+        )
+
+
+def _typed(table: pd.DataFrame, schema: Mapping[str, Kind], path: Path) -> pd.DataFrame:
+    return pd.DataFrame({name: _column(table[name], kind, path) for name, kind in schema.items()})
+
+
+def _column(texts: pd.Series, kind: Kind, path: Path) -> pd.Series:
+    if kind == "text":
+        return texts
+    if kind == "key":
+        return _checked(texts, texts, texts == "", path, "must not be empty")
+    numbers = pd.to_numeric(texts.where(texts != "", "nan"), errors="coerce").astype(float)
+    bad = numbers.isna() & ~texts.str.lower().isin(["", "nan"])
+    if kind == "count":
+        bad |= numbers.notna() & (numbers % 1 != 0)
+    return _checked(
+        numbers, texts, bad, path, "is not a number" if kind == "number" else "is not a whole number"
+    )
+
+
+def _checked(values: pd.Series, texts: pd.Series, bad: pd.Series, path: Path, reason: str) -> pd.Series:
+    if bad.any():
+        at = int(bad.to_numpy().argmax())
+        raise StoreError(f"{path}, row {at + 2}: {texts.name} = {texts.iloc[at]!r} {reason}")
+    return values

@@ -1,0 +1,83 @@
+"""From a folder of results to tables, scorecard and figures in it: everything is made first, then written."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from jacexp.errors import StoreError
+from jacexp.report import render, robustness, scorecard, sheet, tables
+from jacexp.report.schema import read_store
+from jacexp.report.select import How, Selection
+
+
+def write_tables(results: Path, how: How) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Write both papers' Table 1, the table of robustness and the scorecard.
+
+    Args:
+        results: the folder with ``runs.csv``, ``curves.csv`` and ``timing.csv``.
+        how: what hyper-parameters are selected on; ``paper`` has file names of its own.
+
+    Returns:
+        The files that were written, and what is missing with the command that makes it.
+
+    Raises:
+        StoreError: if the store cannot be read, or the files cannot be written.
+    """
+    store = read_store(results)
+    selection = Selection(store, how)
+    filled = [tables.table(selection, paper) for paper in ("P1", "P2")]
+    sheets = {f"tables/{t.paper.lower()}-table1": render.sheet(t, how, store.notes) for t in filled}
+    sheets["tables/robustness"] = robustness.sheet(selection)
+    scored = scorecard.scores(selection)
+    mark = suffix(how)
+    texts = {f"{name}{mark}.md": sheet.markdown(made) for name, made in sheets.items()}
+    texts |= {f"{name}{mark}.tex": sheet.latex(made) for name, made in sheets.items()}
+    texts[f"scorecard{mark}.csv"] = scorecard.to_csv(scored)
+    texts[f"scorecard{mark}.md"] = sheet.markdown(scorecard.sheet(scored, selection))
+    written = write_files(results, {name: text.encode() for name, text in texts.items()})
+    missing = [gap for table in filled for gap in table.missing]
+    return written, missing
+
+
+def write_figures(results: Path, how: How) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Draw every figure that has data, as PNG and PDF, and write their captions. See `write_tables`."""
+    from jacexp.report import figures  # matplotlib takes a second to import, and tables do not need it
+
+    drawn = figures.draw_all(Selection(read_store(results), how))
+    mark = suffix(how)
+    contents: dict[str, bytes] = {}
+    for drawing in drawn.drawings:
+        contents |= figures.files(drawing)
+    contents["captions.md"] = figures.captions(drawn).encode()
+    written = write_files(results, {f"figures{mark}/{name}": content for name, content in contents.items()})
+    return written, [(gap.what, gap.command) for gap in drawn.gaps]
+
+
+def suffix(how: How) -> str:
+    """Mark the names of files whose hyper-parameters were selected on the test set."""
+    return "" if how == "holdout" else "-select-paper"
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files below a folder, each whole or not at all.
+
+    Returns:
+        Their paths, in the order of the contents.
+
+    Raises:
+        StoreError: for a folder that cannot be written.
+    """
+    written = []
+    try:
+        for name, content in contents.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            partial.write_bytes(content)
+            partial.replace(path)
+            written.append(path)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written ({error}); choose another with paths.results=DIR"
+        ) from error
+    return written

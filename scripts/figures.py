@@ -1,0 +1,12 @@
+"""Draw every figure of the papers that has data, as PNG and PDF, from what is stored.
+
+python scripts/figures.py [paths.results=DIR] [select=holdout|paper]
+"""
+
+import sys
+
+from jacexp.report.arguments import run
+from jacexp.report.write import write_figures
+
+if __name__ == "__main__":
+    sys.exit(run(write_figures, sys.argv[1:]))

@@ -1,0 +1,12 @@
+"""Write both papers' Table 1, the table of robustness and the scorecard from what is stored.
+
+python scripts/tables.py [paths.results=DIR] [select=holdout|paper]
+"""
+
+import sys
+
+from jacexp.report.arguments import run
+from jacexp.report.write import write_tables
+
+if __name__ == "__main__":
+    sys.exit(run(write_tables, sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""Figures by what is in them: lines, labels and captions. What they look like was looked at."""
+
+import numpy as np
+import pytest
+
+from jacexp.report import figure_boundary, figure_cost, figure_curves, figure_size
+from jacexp.report.figures import captions, draw_all, files
+from jacexp.report.paper import EXPERIMENTS, size_experiment
+from jacexp.report.schema import read_store
+from jacexp.report.select import Selection
+from jacexp.report.style import LOOKS
+
+CIFAR, KMNIST, FMNIST = EXPERIMENTS["P2"]
+NAMES = ["p1-figure2", "p1-figure3", "p1-figure4", "p2-figure3", "p2-figure4", "p2-figure5"]
+
+
+@pytest.fixture(scope="module")
+def drawn(ideal):
+    return draw_all(Selection(ideal, "holdout"))
+
+
+@pytest.fixture
+def read(tables, tmp_path):
+    return lambda how="holdout": Selection(read_store(tables.write(tmp_path)), how)
+
+
+def drawing(drawn, name):
+    return next(d for d in drawn.drawings if d.name == name)
+
+
+def line_of(axes, method):
+    """The line of a method: the one in its colour with most points."""
+    lines = [line for line in axes.get_lines() if line.get_color() == LOOKS[method].color]
+    return max(lines, key=lambda line: len(line.get_xdata()))
+
+
+def test_every_figure_of_both_papers_is_drawn_from_a_full_store(drawn):
+    assert [d.name for d in drawn.drawings] == NAMES
+    assert drawn.gaps == ()
+
+
+def test_every_axis_has_a_label_or_stands_above_one_that_has(drawn):
+    for d in drawn.drawings:
+        grid = d.figure.axes
+        assert grid[-1].get_xlabel(), d.name
+        assert any(axes.get_ylabel() for axes in grid) or d.figure.get_supylabel() or d.name == "p2-figure4"
+        assert d.figure.get_figwidth() == 3.25
+
+
+def test_no_text_is_outside_of_its_figure(drawn):
+    for d in drawn.drawings:
+        files(d)
+        box = d.figure.get_tightbbox()
+        width, height = d.figure.get_size_inches()
+        assert box.x0 > -0.01, d.name
+        assert box.y0 > -0.01, d.name
+        assert box.x1 < width + 0.01, d.name
+        assert box.y1 < height + 0.01, d.name
+
+
+def test_a_method_looks_the_same_in_every_figure(drawn):
+    for d in drawn.drawings:
+        for axes in d.figure.axes:
+            for line in axes.get_lines():
+                method = next((m for m, look in LOOKS.items() if look.color == line.get_color()), None)
+                if method and line.get_marker() not in ("None", "o", "|"):
+                    assert line.get_marker() == LOOKS[method].marker
+
+
+def test_robustness_is_drawn_as_the_change_of_each_networks_own_accuracy(tables, read):
+    for seed, (clean, attacked) in enumerate(((0.90, 0.80), (0.80, 0.66))):
+        run = tables.run(FMNIST, "spec", seed, lam=0.1)
+        tables.curve(run, "pgd", {0: clean, 10: attacked})
+    made = figure_curves.draw(read(), figure_curves.ROBUSTNESS)
+    (only,) = made.drawings
+    titles = [axes.get_title(loc="left") for axes in only.figure.axes]
+    assert titles == ["(a) white noise", "(b) PGD", "(c) TPGD", "(d) Square"]
+    line = line_of(only.figure.axes[1], "spec")
+    assert np.allclose(line.get_xydata(), [[0, 0], [10, -12]])
+    assert [t.get_text() for t in only.figure.axes[0].texts] == ["not run"]
+    assert "networks: spec 2" in only.caption
+    commands = {gap.command for gap in made.gaps}
+    assert "python scripts/evaluate.py eval=pgd dataset=kmnist" in commands
+    assert "python train.py +method=frob dataset=fmnist -m" in commands
+    assert "python train.py +method=spec dataset=fmnist -m" not in commands
+
+
+def test_a_data_set_of_ones_own_gets_a_figure_of_its_own(tables, read):
+    run = tables.run(KMNIST, "spec", 0, dataset="kmnist6k", lam=0.1)
+    tables.curve(run, "pgd", {0: 0.9, 10: 0.5})
+    tables.distance(run, {0: 1.0, 1: 2.0})
+    made = draw_all(read())
+    assert [d.name for d in made.drawings] == [
+        "p2-figure3-kmnist6k-lenet-50-epochs",
+        "p2-figure4-kmnist6k-lenet-50-epochs",
+    ]
+    assert all("not an experiment of the paper" in d.caption for d in made.drawings)
+
+
+def test_flagged_points_are_ringed_and_explained(tables, read):
+    run = tables.run(FMNIST, "spec", 0, lam=0.1)
+    tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
+    tables.curve(run, "pgd", {10: 0.5}, check="weaker_than_noise")
+    (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
+    rings = [line for line in only.figure.axes[1].get_lines() if line.get_markerfacecolor() == "none"]
+    assert [tuple(point) for ring in rings for point in ring.get_xydata()] == [(10, pytest.approx(-40))]
+    assert "self-check flag" in [text.get_text() for text in only.figure.legends[0].get_texts()]
+    assert "self-check of spec: weaker_than_noise (1 of 3 points)" in only.caption
+
+
+def test_the_legend_says_how_many_networks_there_are(tables, read):
+    for method, n in (("spec", 3), ("none", 2)):
+        for seed in range(n):
+            run = tables.run(FMNIST, method, seed, **({"lam": 0.1} if method == "spec" else {}))
+            tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
+    (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
+    assert [t.get_text() for t in only.figure.legends[0].get_texts()] == ["spec (n = 3)", "none (n = 2)"]
+
+
+def test_the_size_of_the_set_is_drawn_with_the_chosen_strength(tables, read):
+    for size, error in ((1000, 0.06), (10_000, 0.02)):
+        for seed in range(2):
+            e = size_experiment(size, augmented=False)
+            tables.run(e, "pred_ibp", seed, val=1 - error, test=1 - error, beta=0.3)
+            tables.run(e, "pred_ibp", seed, val=0.5, test=1, beta=1.0)
+    made = figure_size.draw(read())
+    (only,) = made.drawings
+    upper, lower = only.figure.axes
+    assert np.allclose(line_of(upper, "pred_ibp").get_xydata(), [[1000, 6], [10_000, 2]])
+    assert np.allclose(line_of(lower, "pred_ibp").get_xydata(), [[1000, 0.3], [10_000, 0.3]])
+    assert any(
+        gap.command.startswith("python train.py +method=none dataset=mnist data.subset=1000,")
+        for gap in made.gaps
+    )
+    assert "none on 1,000, 2,000" in only.caption
+
+
+def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, read):
+    tables.distance(tables.run(FMNIST, "spec", 0, lam=0.1), {0: 1.0})
+    for method in ("spec", "none"):
+        run = tables.run(FMNIST, method, 1, **({"lam": 0.1} if method == "spec" else {}))
+        tables.distance(run, {0: 2.0, 1: 4.0, 2: float("inf") if method == "spec" else 3.0})
+    tables.run(FMNIST, "none", 0)
+    (only,) = figure_boundary.draw(read()).drawings
+    (axes,) = only.figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["spec", "none"]
+    assert axes.get_title(loc="left") == "FashionMNIST (3 test images)"
+    means = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
+    assert means == [3.0, 3.0]
+    assert "seed 1 of each method" in only.caption
+    assert "No boundary within the largest radius, and in no box: spec 1" in only.caption
+
+
+def test_times_and_errors_of_the_norm(tables, read):
+    for size in (16, 64):
+        for method, ratio in (("none", 1.0), ("spec", 2.0), ("analytical", 50.0)):
+            tables.time("lenet", method, ratio, batch_size=size, seconds=ratio * size / 1e3)
+    run = tables.run(FMNIST, "spec", 0, lam=0.1)
+    for n_iter, error in ((1, 0.3), (2, 0.1)):
+        tables.point(run, "jacobian", variable="n_iter", value=n_iter, mean=error, statistic="relative_error")
+    made = figure_cost.draw(read())
+    left, right = made.drawings[0].figure.axes
+    assert np.allclose(line_of(left, "analytical").get_xydata(), [[16, 800], [64, 3200]])
+    assert np.allclose(line_of(right, "spec").get_xydata(), [[1, 0.3], [2, 0.1]])
+    assert "jacobian on fmnist for spec_bound" in made.drawings[0].caption
+    assert "step time of lenet for spec_bound" in {gap.what for gap in made.gaps}
+
+
+def test_without_data_there_is_no_figure_but_the_commands(tables, read):
+    tables.run(FMNIST, "none", 0)
+    made = draw_all(read())
+    assert made.drawings == ()
+    wanted = [
+        f"python scripts/evaluate.py eval={e} dataset=fmnist"
+        for e in ("white_noise", "pgd", "tpgd", "square")
+    ]
+    commands = [gap.command for gap in made.gaps]
+    assert set(wanted) <= set(commands)
+    assert len(made.gaps) == len(set(made.gaps))
+    assert "| white_noise on fmnist for spec, frob, spec_bound, l2, none |" in captions(made)
+
+
+def test_selection_on_the_test_set_is_said_in_every_caption(tables, read):
+    run = tables.run(FMNIST, "none", 0, select="paper")
+    tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
+    (only,) = draw_all(read("paper")).drawings
+    assert only.caption.endswith("Hyper-parameters were selected on the test set.")
+
+
+def test_files_hold_no_dates_and_no_versions(drawn):
+    made = files(drawing(drawn, "p2-figure4"))
+    assert list(made) == ["p2-figure4.png", "p2-figure4.pdf"]
+    assert made["p2-figure4.png"].startswith(b"\x89PNG")
+    assert made["p2-figure4.pdf"].startswith(b"%PDF")
+    for content in made.values():
+        assert not any(word in content for word in (b"CreationDate", b"atplotlib", b"Software", b"Producer"))
