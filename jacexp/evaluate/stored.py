@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -154,6 +154,9 @@ def _load(name: str, root: Path | None, path: Path | None) -> ImageSet:
 def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:
     """Go through the rows of ``curves.csv`` that belong to a run.
 
+    Yields:
+        One row by column, as texts.
+
     Raises:
         StoreError: if the table has other columns.
     """
@@ -183,7 +186,7 @@ def _store(results: Path, run: StoredRun, name: str, outcome: Outcome, made: Map
     append_rows(results / "curves.csv", _records(checked[changed | (checked.index >= len(before))]), CURVES)
 
 
-def _records(points: pd.DataFrame) -> Iterable[dict[str, Any]]:
+def _records(points: pd.DataFrame) -> list[dict[str, Any]]:
     empty = points.astype(object).where(points.notna(), "")
     return [{str(k): v for k, v in row.items()} for row in empty.to_dict("records")]
 

@@ -106,7 +106,7 @@ def test_spec_bound_sums_one_power_iteration_of_each_weight():
 
 
 def test_spec_bound_gradient_at_the_singular_vector_is_that_of_the_norm():
-    net, of = network("mlp"), batch()
+    net = network("mlp")
     module = make("spec_bound", net)
     layers = {name: m for name, m in net.named_modules() if isinstance(m, nn.Linear)}
     noise = {name: torch.linalg.svd(m.weight.detach()).Vh[0] for name, m in layers.items()}

@@ -63,7 +63,7 @@ class Ideal:
         strength = {STRENGTH[method]: cell.strength or 0.01} if method in STRENGTH else {}
         protocol = {"protocol": "spectral_vgg"} if e.model == "vgg16_bn" else {}
         for seed in range(e.n_seeds or 0):
-            share = (accuracy + 0.2 * cell.deviation * self.rng.normal()) / 100
+            share = (accuracy + 0.1 * cell.deviation * self.rng.normal()) / 100
             yield self.tables.run(e, method, seed, val=share, test=share, **strength, **protocol)
 
     def p1(self, e: Experiment) -> None:
