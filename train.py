@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from jacexp.train.commandline import checked_arguments, reported
 from jacexp.train.config import register
+from jacexp.train.run import run
 
 register()
 
@@ -15,8 +16,6 @@ register()
 def main(cfg: DictConfig) -> str:
     """Train what the configuration describes and return how it ended: done or diverged."""
     with reported():
-        from jacexp.train.run import run  # torch takes seconds to load, which --help and --cfg need not
-
         return str(run(cfg)["status"])
 
 

@@ -12,7 +12,8 @@ from jacexp.evaluate import white_noise
 from jacexp.report.style import add_legend, column_style, draw_band, figure
 from jacexp.store import RunDirectory, load_network
 from jacexp.train.config import register
-from jacexp.train.run import prepare, run
+from jacexp.train.job import prepare
+from jacexp.train.run import run
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("none", "spec")

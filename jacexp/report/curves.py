@@ -73,7 +73,7 @@ def curves_of(
     Returns:
         The curves, without a point where nothing is stored.
     """
-    chosen = _chosen_runs(selection, experiment)
+    chosen = selection.networks(experiment)
     stored = selection.store.curves
     mine = stored[(stored["eval"] == evaluation) & stored["run"].isin(chosen.index)]
     if statistic is not None:
@@ -86,13 +86,6 @@ def curves_of(
     threat, settings = (mine["threat"].iloc[0], mine["settings"].iloc[0]) if len(mine) else ("", "")
     kept = points[columns].reset_index(drop=True)
     return Curves(experiment, evaluation, kept, threat, settings, (*notes, *_flags(mine)))
-
-
-def _chosen_runs(selection: Selection, experiment: Experiment) -> pd.DataFrame:
-    """One row a run, by its id, of the papers' variant of each method."""
-    choices = [selection.choice(experiment, m) for m, variant in selection.methods(experiment) if not variant]
-    runs = [c.runs for c in choices if c.best is not None]
-    return pd.concat(runs).set_index("run") if runs else selection.runs.head(0).set_index("run")
 
 
 def _one_threat(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -145,7 +138,7 @@ def distances_of(selection: Selection, experiment: Experiment, seed: int) -> pd.
         One row a test image, one column a method; infinite where no boundary was found within the largest radius.
     """
     columns = {}
-    chosen = _chosen_runs(selection, experiment)
+    chosen = selection.networks(experiment)
     for run, method in chosen.loc[chosen["seed"] == seed, "method"].items():
         stored = selection.store.distances(str(run))
         if stored is not None:

@@ -16,7 +16,7 @@ METADATA: Mapping[str, dict[str, None]] = {
 
 def draw_all(selection: Selection) -> Drawn:
     """Draw P1 Figures 2 to 4 and P2 Figures 3 to 5 as far as the store has their data."""
-    return collect(
+    drawn = collect(
         [
             figure_curves.draw(selection, figure_curves.ADVERSARIAL),
             figure_curves.draw(selection, figure_curves.GAUSSIAN),
@@ -26,6 +26,10 @@ def draw_all(selection: Selection) -> Drawn:
             figure_cost.draw(selection),
         ]
     )
+    with style.column_style():
+        for drawing in drawn.drawings:
+            style.settle(drawing.figure)
+    return drawn
 
 
 def files(drawing: Drawing) -> dict[str, bytes]:

@@ -215,6 +215,7 @@ class Selection:
         variants = [variant_of(*text) for text in texts]
         self.runs = runs.assign(variant=variants, augmented=augmented, subset=subset, paper=paper)
         self._choices: dict[Hashable, Choice] = {}
+        self._networks: dict[Experiment, pd.DataFrame] = {}
 
     def choice(self, experiment: Experiment, method: str, variant: str = "") -> Choice:
         """Give the setting that stands for a method in an experiment."""
@@ -222,6 +223,14 @@ class Selection:
         if key not in self._choices:
             self._choices[key] = choose(self._runs_of(experiment), experiment, method, variant)
         return self._choices[key]
+
+    def networks(self, experiment: Experiment) -> pd.DataFrame:
+        """Give the runs that stand for the methods of an experiment, as the papers have them, by their ids."""
+        if experiment not in self._networks:
+            choices = [self.choice(experiment, m) for m, variant in self.methods(experiment) if not variant]
+            runs = [c.runs for c in choices if c.best]
+            self._networks[experiment] = (pd.concat(runs) if runs else self.runs.head(0)).set_index("run")
+        return self._networks[experiment]
 
     def methods(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Give the (method, variant) pairs of an experiment: the paper's methods first, stored or not."""

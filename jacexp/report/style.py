@@ -46,7 +46,7 @@ RC: Mapping[str, object] = {
     "legend.frameon": False,
     "legend.handlelength": 2.4,
     "legend.columnspacing": 1.2,
-    "figure.dpi": 100,
+    "figure.dpi": 300,
     "savefig.dpi": 300,
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,
@@ -107,6 +107,12 @@ def column_style() -> Iterator[None]:
 def figure(height: float) -> Figure:
     """Make an empty figure, a column wide and ``height`` inches high."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def settle(fig: Figure) -> None:
+    """Lay the panels out for good: constrained layout moves them a little at each drawing otherwise."""
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
 
 
 def draw_band(axes: Axes, method: str, band: pd.DataFrame, *, hollow: bool = False) -> None:

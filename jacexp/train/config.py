@@ -7,6 +7,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import torch
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from hydra.utils import get_class
@@ -139,6 +140,8 @@ def check(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={value} is not one of {', '.join(words)}")
     if cfg.train.batch_size < 1:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} must be at least 1")
+    if cfg.train.device == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("train.device=gpu, but PyTorch sees no GPU here; leave it at auto")
     if cfg.seed < 0:
         raise ConfigError(f"seed={cfg.seed} must not be negative")
     recipe(cfg)

@@ -14,8 +14,10 @@ class Bar(TQDMProgressBar):
     """A progress bar with the epoch's running loss, penalty and accuracy."""
 
     def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]  # noqa: ARG002
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002  # Lightning's signature
+        pl_module: pl.LightningModule,
+    ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]
         """Give the epoch's means so far; the sums stay on the device between two refreshes."""
         assert isinstance(pl_module, RegularizedModule)
         means = pl_module.sums.means()

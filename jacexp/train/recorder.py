@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,19 +36,25 @@ class Recorder(Checkpoint):
         self.directory = directory
         self.keep_best = keep_best
         self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+        """What the epochs so far took, validation included."""
 
     def state_dict(self) -> dict[str, Any]:
         """Give the rows so far."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the interrupted run."""
-        self.rows = state_dict["rows"]
+        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
 
     @property
     def best(self) -> dict[str, float]:
         """The row of the epoch with the lowest validation loss, the first of equals."""
         return min(self.rows, key=lambda row: row["val_loss"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Look at the clock."""
+        self._started = time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -70,6 +77,7 @@ class Recorder(Checkpoint):
         means = {f"train_{name}": value for name, value in pl_module.sums.means().items()}
         counts = {f"val_{name}": value for name, value in pl_module.val_sums.counts().items()}
         self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
+        self.seconds += time.perf_counter() - self._started
         if self.keep_best and self.best is self.rows[-1]:
             save_network(self.directory / "best.ckpt", pl_module.net)
         partial = self.directory / ".resume.ckpt.partial"

@@ -57,6 +57,6 @@ def test_markers_tell_methods_apart_without_colour():
 
 def test_the_style_is_the_same_whatever_matplotlibrc_says():
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "figure.dpi": 7}), column_style():
-        assert (matplotlib.rcParams["font.size"], matplotlib.rcParams["figure.dpi"]) == (7, 100)
+        assert (matplotlib.rcParams["font.size"], matplotlib.rcParams["figure.dpi"]) == (7, 300)
         assert figure(2).get_figwidth() == WIDTH == 3.25
     assert matplotlib.rcParams["pdf.fonttype"] == matplotlib.rcParamsDefault["pdf.fonttype"]

@@ -17,8 +17,7 @@ def configure(tmp_path, monkeypatch):
 
     def make(*overrides, results=tmp_path):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(
-                "config", [*overrides, f"paths.results={results}", "progress=off", "train.device=cpu"]
-            )
+            words = ["train.device=cpu", *overrides, f"paths.results={results}", "progress=off"]
+            return compose("config", words)
 
     return make

@@ -13,8 +13,9 @@ from jacexp.errors import ConfigError, JacexpError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store import RunDirectory, load_network, read_checkpoint
 from jacexp.train import run as run_module
+from jacexp.train.job import loaders, prepare
 from jacexp.train.recorder import Recorder
-from jacexp.train.run import evaluate, loaders, make_module, prepare, run
+from jacexp.train.run import evaluate, run
 from tests.laws import METHODS
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
@@ -68,7 +69,7 @@ def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path
     result = run(cfg)
     job = prepare(cfg)
     net = load_network(directory(result, tmp_path))
-    _, val, test = loaders(job, make_module(job), torch.device("cpu"))
+    _, val, test = loaders(job, torch.device("cpu"))
     for images, part in ((val, "val"), (test, "test")):
         logits = net(images.x / 255)
         correct = (logits.argmax(1) == images.y).sum().item()
@@ -80,9 +81,11 @@ def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path
 @pytest.mark.parametrize("method", ["none", "spec", "tbp"])
 def test_two_runs_of_one_seed_are_equal_bit_for_bit(configure, tmp_path, method):
     results = [tmp_path / name for name in ("a", "b")]
-    first, second = (run(configure(f"+method={method}", *SHORT, results=r)) for r in results)
+    first, second = (
+        run(configure(f"+method={method}", "protocol=spectral", *SHORT, results=r)) for r in results
+    )
     assert_equal_weights(weights(first, results[0]), weights(second, results[1]))
-    other = run(configure(f"+method={method}", *SHORT, "seed=1"))
+    other = run(configure(f"+method={method}", "protocol=spectral", *SHORT, "seed=1"))
     assert other["row"]["run"] != first["row"]["run"]
     assert any(
         not torch.equal(v, weights(first, results[0])[k])
@@ -172,7 +175,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
         "an example whose best epoch is not its last"
     )
     job = prepare(cfg)
-    _, val, _ = loaders(job, make_module(job), torch.device("cpu"))
+    _, val, _ = loaders(job, torch.device("cpu"))
     best = load_network(directory(result, tmp_path), "best")
     assert evaluate(best, val)["loss"] == pytest.approx(min(losses))
 
@@ -195,6 +198,21 @@ def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypat
             run(cfg)
     (failed,) = (tmp_path / "runs").glob("*/result.json")
     assert json.loads(failed.read_text())["status"] == "failed"
+    assert run(cfg)["status"] == "done"
+
+
+def test_a_full_disk_loses_nothing_and_is_no_failed_run(configure, tmp_path, monkeypatch):
+    cfg = configure("+method=none", *SHORT)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "append_rows", full)
+        with pytest.raises(StoreError, match=r"No space left on device.*start again"):
+            run(cfg)
+    assert not list((tmp_path / "runs").glob("*/result.json"))
+    assert list((tmp_path / "runs").glob("*/resume.ckpt"))
     assert run(cfg)["status"] == "done"
 
 
@@ -271,6 +289,7 @@ def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
         (("+method=none", "train.precision=16"), "train.precision=16 is not one of"),
         (("+method=none", "select=test"), "holdout, paper"),
         (("+method=none", "seed=-1"), "must not be negative"),
+        (("+method=none", "train.device=tpu"), "auto, cpu, gpu"),
         (("+method=none", "data.subset=5000"), "1437"),
         (("+method=none", "model=vgg16_bn"), "vgg16_bn"),
         (("+method=none", "model=lenet", "model.name=alexnet"), "alexnet"),
