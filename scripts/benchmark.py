@@ -4,6 +4,8 @@ step: one training step, forward and the gradients of all parameters (no optimis
 every method, network, batch size and engine, against a plain step in bare PyTorch. Beside them the analytical norm (C
 backward passes, then the singular values) and the Frobenius norm as users of jacobian_regularizer write it.
 That is Johansson et al., Figure 5 left, and the time column of Demyanov et al., Table 1.
+
+lightning: an epoch of plain LeNet training as a run does it, against a bare PyTorch loop with the same batches.
 """
 
 import argparse
@@ -23,16 +25,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError, JacexpError
+from jacexp.jacobian.cost import METHODS as COUNTED
 from jacexp.jacobian.cost import floor, layers_of
 from jacexp.jacobian.explicit import Objective, explicit_loss, value_and_grads
-from jacexp.jacobian.invariance import TBP, Adversarial, FastTBP, LossIBP, PredIBP
 from jacexp.jacobian.norms import sphere_like
-from jacexp.jacobian.objectives import Frobenius, Plain, Spectral
+from jacexp.jacobian.objectives import Plain
 from jacexp.methods import at, fast_at, fast_tbp, frob, l2, loss_ibp, pred_ibp, spec, spec_bound, tbp
-from jacexp.methods.base import RegularizedModule
+from jacexp.methods.base import Noise, RegularizedModule
 from jacexp.models import Network, build
 from jacexp.random import make_generator
 from jacexp.store import provenance
+from jacexp.train.overhead import lightning_overhead
 
 IMAGES = {
     "lenet": (1, 28, 28),
@@ -69,17 +72,15 @@ Step = Callable[[], object]
 
 
 class Case(NamedTuple):
-    """A network and a batch of random images, with what the methods draw for it."""
+    """A network and a batch of random images."""
 
     network: str
     net: Network
     batch: Batch
-    v: Tensor
-    u: Tensor
 
     @classmethod
     def make(cls, network: str, batch_size: int, device: torch.device) -> "Case":
-        """Draw a batch in [0, 1], its tangents, a direction in input space and a projection."""
+        """Draw a batch in [0, 1] with its labels and tangents."""
         shape, g = IMAGES[network], make_generator(0, "benchmark")
         ones = torch.ones(shape[0], 1, 1)
         net = build(network, in_shape=shape, n_classes=N_CLASSES, mean=ones / 2, std=ones / 4, seed=0).to(
@@ -88,24 +89,27 @@ class Case(NamedTuple):
         x = torch.rand(batch_size, *shape, generator=g)
         y = torch.randint(N_CLASSES, (batch_size,), generator=g)
         t = torch.randn(batch_size, N_TANGENTS, *shape, generator=g)
-        v, u = torch.randn(x.shape, generator=g), sphere_like(torch.empty(batch_size, N_CLASSES), 1, g)
-        batch = Batch(x.to(device), y.to(device), t.to(device))
-        return cls(network, net, batch, v.to(device), u.to(device))
+        return cls(network, net, Batch(x.to(device), y.to(device), t.to(device)))
 
     def steps(self, methods: list[str], engines: list[str]) -> dict[tuple[str, str], Step]:
         """Give a step for each method and engine that has one; plain PyTorch is always there."""
         steps: dict[tuple[str, str], Step] = {("none", "pytorch"): self.step(self.plain)}
         bare = {"analytical": self.analytical, "jacobian_regularizer": self.jacobian_regularizer}
-        objectives = self.objectives()
         for method in methods:
             if method in bare and "pytorch" in engines:
                 steps[method, "pytorch"] = self.step(bare[method])
-            if method in MODULES and "autograd" in engines:
-                steps[method, "autograd"] = self.step(self.module(method))
-            if method in objectives and "passes" in engines:
-                steps[method, "passes"] = self.step(partial(self.explicit, objectives[method]))
-            if method in objectives and "compiled" in engines:
-                compiled = torch.compile(partial(value_and_grads, objective=objectives[method]))
+            if method == "none" and "passes" in engines:
+                steps[method, "passes"] = self.step(lambda: self.explicit(Plain()))
+            if method not in MODULES:
+                continue
+            modules = {engine: self.module(method, engine) for engine in ("autograd", "passes")}
+            noise = modules["passes"].draw(self.batch.x, make_generator(0, device=self.batch.x.device))
+            objective = modules["passes"].objective(self.batch, noise)
+            for engine in modules if objective else ["autograd"]:
+                if engine in engines:
+                    steps[method, engine] = self.step(partial(loss_of, modules[engine], self.batch, noise))
+            if objective and "compiled" in engines:
+                compiled = torch.compile(partial(value_and_grads, objective=objective))
                 x = self.net.normalize(self.batch.x)
                 steps[method, "compiled"] = partial(compiled, self.net.body, x, self.batch.y)
         return steps
@@ -119,22 +123,10 @@ class Case(NamedTuple):
 
         return run
 
-    def objectives(self) -> dict[str, Objective]:
-        """Give the objectives with explicit passes."""
-        assert self.batch.tangents is not None
-        t = self.net.normalize.direction(self.batch.tangents)
-        epsilon = STRENGTH / self.net.normalize.std
-        return {
-            "none": Plain(),
-            "spec": Spectral(strength=STRENGTH, v=self.v),
-            "frob": Frobenius(strength=STRENGTH, u=self.u),
-            "loss_ibp": LossIBP(strength=STRENGTH),
-            "pred_ibp": PredIBP(strength=STRENGTH),
-            "at": Adversarial(epsilon=epsilon),
-            "fast_at": Adversarial(epsilon=epsilon, fast=True),
-            "tbp": TBP(strength=STRENGTH, tangents=t),
-            "fast_tbp": FastTBP(strength=STRENGTH, tangents=t),
-        }
+    def module(self, method: str, engine: str) -> RegularizedModule:
+        """Make a method's module, as it would be trained."""
+        settings: dict[str, Any] = {str(MODULES[method].strength): STRENGTH, "engine": engine}
+        return MODULES[method](self.net, **settings)
 
     def plain(self) -> Tensor:
         """mean(CE)."""
@@ -143,13 +135,6 @@ class Case(NamedTuple):
     def explicit(self, objective: Objective) -> Tensor:
         """The loss by explicit passes."""
         return explicit_loss(self.net.body, self.net.normalize(self.batch.x), self.batch.y, objective).loss
-
-    def module(self, method: str) -> Callable[[], Tensor]:
-        """The loss of a method's module by automatic differentiation, given what it draws."""
-        settings: dict[str, Any] = {str(MODULES[method].strength): STRENGTH, "engine": "autograd"}
-        module = MODULES[method](self.net, **settings)
-        noise = module.draw(self.batch.x, make_generator(0, device=self.batch.x.device))
-        return lambda: module.terms(self.batch, noise).loss
 
     def analytical(self) -> Tensor:
         """CE + lam · σ₁, with all C rows of J and their singular values (Johansson et al., A.3)."""
@@ -163,8 +148,14 @@ class Case(NamedTuple):
         """CE + lam · ½ C ‖Jᵀu‖² by double backward (Hoffman et al. 2019)."""
         x = self.net.normalize(self.batch.x).requires_grad_()
         z = self.net.body(x)
-        (Ju,) = torch.autograd.grad(z, x, self.u[0], create_graph=True)
+        (u,) = sphere_like(z, 1, make_generator(0, device=x.device))
+        (Ju,) = torch.autograd.grad(z, x, u, create_graph=True)
         return cross_entropy(z, self.batch.y) + STRENGTH * N_CLASSES * Ju.square().sum() / len(x) / 2
+
+
+def loss_of(module: RegularizedModule, batch: Batch, noise: Noise) -> Tensor:
+    """Give the loss that a module trains on."""
+    return module.terms(batch, noise).loss
 
 
 def run_step(arguments: argparse.Namespace) -> None:
@@ -203,7 +194,6 @@ def measure(
                 times[key].append(seconds)
     medians = {key: statistics.median(seconds) for key, seconds in times.items()}
     layers = layers_of(case.net.body, case.net.normalize(case.batch.x[:2]))
-    with_passes = case.objectives()
     rows = []
     for (method, engine), seconds in medians.items():
         row: dict[str, Any] = {
@@ -214,7 +204,7 @@ def measure(
             "ms": 1e3 * seconds,
             "fastest_ms": 1e3 * min(times[method, engine]),
             "ratio": seconds / medians["none", "pytorch"],
-            "floor": floor(method, layers, n_tangents=N_TANGENTS) if method in with_passes else None,
+            "floor": floor(method, layers, n_tangents=N_TANGENTS) if method in COUNTED else None,
         }
         if arguments.memory:
             row["peak_mib"] = peak_memory(steps[method, engine], case.batch.x.device) / 2**20
@@ -288,6 +278,33 @@ def add_step(commands: Any) -> None:
     step.set_defaults(run=run_step)
 
 
+def run_lightning(arguments: argparse.Namespace) -> None:
+    """Time Lightning against a bare loop, print the result and write it."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    measured = lightning_overhead(
+        arguments.steps, arguments.batch_size, arguments.repetitions, arguments.device
+    )
+    text = json.dumps({**provenance(arguments.device), **measured}, indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.with_suffix(".json").write_text(text + "\n")
+
+
+def add_lightning(commands: Any) -> None:
+    """Describe the arguments of ``lightning``."""
+    lightning = commands.add_parser(
+        "lightning", help="plain LeNet training by Lightning, against a bare loop"
+    )
+    lightning.add_argument("--steps", type=int, default=500, help="of an epoch")
+    lightning.add_argument("--batch-size", type=int, default=32)
+    lightning.add_argument("--repetitions", type=int, default=7, help="in each of which both take their turn")
+    lightning.add_argument("--threads", type=int, help="of the CPU (default: PyTorch's)")
+    lightning.add_argument("--device", default="cpu")
+    lightning.add_argument("--out", type=Path, help="write NAME.json", metavar="NAME")
+    lightning.set_defaults(run=run_lightning)
+
+
 def main() -> int:
     """Run one of the benchmarks."""
     parser = argparse.ArgumentParser(
@@ -295,6 +312,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(required=True)
     add_step(commands)
+    add_lightning(commands)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

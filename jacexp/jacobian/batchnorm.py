@@ -80,7 +80,9 @@ class BatchNorm(Rule):
         self.loss_gradients = (dgamma, dbeta)
         return dx
 
-    def gradients(self, x: Tensor, v: list[Tensor], u: list[Tensor]) -> tuple[Tensor | None, ...]:
+    def gradients(
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+    ) -> tuple[Tensor | None, ...]:
         """∂/∂γ = Σ dy (x − μ)/s + Σ u v/s, ∂/∂β = Σ dy: the penalty moves γ and not β."""
         if self.gamma is None:
             return None, None
@@ -92,4 +94,4 @@ class BatchNorm(Rule):
         if v:
             product = joined(v) * (adjoints if shared else adjoints[len(x) :])
             dgamma = dgamma + self.inv_std * product.sum([d for d in range(x.ndim) if d != 1])
-        return dgamma, dbeta
+        return scale * dgamma, scale * dbeta

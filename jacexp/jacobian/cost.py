@@ -15,6 +15,9 @@ from jacexp.jacobian.batchnorm import BatchNorm
 from jacexp.jacobian.linear import Conv2d, Linear
 from jacexp.jacobian.passes import PassesLinearization
 
+METHODS = ("none", "spec", "frob", "loss_ibp", "fast_tbp", "pred_ibp", "tbp", "at", "fast_at")
+"""The methods with a floor: those that are made of passes."""
+
 
 class Layer(NamedTuple):
     """What a layer's passes cost."""
@@ -85,6 +88,8 @@ def passes(method: str, layer: Layer, *, n_iter: int = 1, n_proj: int = 1, n_tan
     """
     kept = not layer.first  # the loss's own Bx ends after the first layer
     again = layer.forked  # the loss's Bx, where it is not the Jacobian's
+    if method not in METHODS:
+        raise ConfigError(f"method={method!r} is not made of passes; choose one of {', '.join(METHODS)}")
     counts = {
         "none": Passes(1, kept, 1),
         "spec": Passes(2 + n_iter, kept + n_iter, 2),
@@ -96,8 +101,6 @@ def passes(method: str, layer: Layer, *, n_iter: int = 1, n_proj: int = 1, n_tan
         "at": Passes(2, 1 + kept + (again and kept), 2),
         "fast_at": Passes(2, 1 + kept, 1),
     }
-    if method not in counts:
-        raise ConfigError(f"method={method!r} has no passes of its own; choose one of {', '.join(counts)}")
     return counts[method]
 
 

@@ -54,7 +54,7 @@ class Objective:
 class Step:
     """A batch on its way through the passes of an objective: the linearised network and the gradients so far.
 
-    The gradients are sums over samples until the end, where the mean and the scale of the loss are one factor.
+    The passes hold each sample's own vectors; the gradients are means over samples.
     """
 
     def __init__(self, net: nn.Module, x: Tensor, y: Tensor, *, move_statistics: bool = True) -> None:
@@ -69,7 +69,7 @@ class Step:
         Raises:
             ConfigError: for a layer whose rule does not say all about its derivatives.
         """
-        self.net, self.y = net, y
+        self.net, self.y, self.scale = net, y, 1 / len(y)
         self.inputs: dict[int, Tensor] = {}
         self.gradients: dict[int, Tensor] = {}
         self.lin = PassesLinearization(net, x, self.inputs.__setitem__, move_statistics=move_statistics)
@@ -90,19 +90,21 @@ class Step:
     def add(self, number: int, tangents: list[Tensor], adjoints: list[Tensor]) -> None:
         """Add the gradients of the parameters of layer ``number``; see `Rule.gradients`."""
         rule = self.lin.rules[number]
-        self._add(number, rule.gradients(self.inputs[number], tangents, adjoints))
+        self._add(number, rule.gradients(self.inputs[number], tangents, adjoints, self.scale))
 
     def add_with(self, star: "Step", number: int, dy: Tensor | None, dy_star: Tensor) -> None:
         """Add the gradients of the loss at a second batch y*, and with dy those at this one: [y; y*]ᵀ[dy; dy*]."""
         rule, rule_star = self.lin.rules[number], star.lin.rules[number]
         x, x_star = self.inputs[number], star.inputs[number]
         if dy is None:
-            self._add(number, rule_star.gradients(x_star, [], [dy_star]))
+            self._add(number, rule_star.gradients(x_star, [], [dy_star], self.scale))
         elif isinstance(rule, Weighted):
-            self._add(number, rule.gradients(torch.cat([x, x_star]), [], [torch.cat([dy, dy_star])]))
+            self._add(
+                number, rule.gradients(torch.cat([x, x_star]), [], [torch.cat([dy, dy_star])], self.scale)
+            )
         else:
-            self._add(number, rule.gradients(x, [], [dy]))
-            self._add(number, rule_star.gradients(x_star, [], [dy_star]))
+            self._add(number, rule.gradients(x, [], [dy], self.scale))
+            self._add(number, rule_star.gradients(x_star, [], [dy_star], self.scale))
 
     def _add(self, number: int, gradients: tuple[Tensor | None, ...]) -> None:
         for parameter, gradient in zip(self.lin.rules[number].parameters, gradients, strict=True):
@@ -141,9 +143,9 @@ def value_and_grads(
         ConfigError: for one that is not piecewise linear.
     """
     with torch.no_grad():
-        parts, sums = _run(net, x, y, objective)
+        parts, gradients = _run(net, x, y, objective)
         grads = {
-            name: (sums[id(p)] / len(x)).to(p.dtype) if id(p) in sums else torch.zeros_like(p)
+            name: gradients[id(p)].to(p.dtype) if id(p) in gradients else torch.zeros_like(p)
             for name, p in net.named_parameters()
         }
     return parts, grads
@@ -178,9 +180,8 @@ class _Explicit(torch.autograd.Function):
     def forward(
         ctx: Any, net: nn.Module, x: Tensor, y: Tensor, objective: Objective, *parameters: Tensor
     ) -> Any:
-        parts, sums = _run(net, x, y, objective)
-        ctx.gradients = [sums[id(p)].to(p.dtype) if id(p) in sums else None for p in parameters]
-        ctx.batch = len(x)
+        parts, gradients = _run(net, x, y, objective)
+        ctx.gradients = [gradients[id(p)].to(p.dtype) if id(p) in gradients else None for p in parameters]
         ctx.mark_non_differentiable(*parts[1:])
         return tuple(parts)
 
@@ -190,7 +191,8 @@ class _Explicit(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("the gradients of an explicit loss are gone after its backward pass")
         gradients, ctx.gradients = ctx.gradients, None
-        torch._foreach_mul_([g for g in gradients if g is not None], scale / ctx.batch)
+        if scale.device.type != "cpu" or scale != 1:  # a comparison on a GPU would wait for it
+            torch._foreach_mul_([g for g in gradients if g is not None], scale)
         return None, None, None, None, *gradients
 
 

@@ -28,14 +28,21 @@ class Weighted(Rule):
         """Give ∂⟨u, F v⟩/∂W, summed over rows."""
         raise NotImplementedError
 
-    def gradients(self, x: Tensor, v: list[Tensor], u: list[Tensor]) -> tuple[Tensor | None, ...]:
+    def gradients(
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+    ) -> tuple[Tensor | None, ...]:
         """Give [x; v]ᵀ[dy; u] or, where dy = u, (x + v)ᵀ dy; the bias sees dy alone (Demyanov et al., 3.3)."""
         shared = v and rows(v) == rows(u)
-        dW = self.weight(x + v[0], u[0]) if shared else self.weight(joined([x, *v]), joined(u))
+        a = x + v[0] if shared else joined([x, *v])
+        adjoints = joined(u)
+        # Whichever is smaller is scaled: a large matrix's gradient is written once and not touched again.
+        few = a.numel() < self.W.numel()
+        dW = self.weight(a * scale if few else a, adjoints)
+        dW = dW if few else dW * scale
         if self.b is None:
             return dW, None
-        dy = u[0] if shared or not v else u[0][: x.shape[0]]
-        return dW, dy.sum([d for d in range(dy.ndim) if d != self.channel_dim(dy)])
+        dy = adjoints if shared or not v else adjoints[: x.shape[0]]
+        return dW, scale * dy.sum([d for d in range(dy.ndim) if d != self.channel_dim(dy)])
 
     def channel_dim(self, y: Tensor) -> int:
         """Say which dimension of the output b belongs to."""

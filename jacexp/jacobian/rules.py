@@ -75,14 +75,17 @@ class Rule:
         """
         return self.transpose(u)
 
-    def gradients(self, x: Tensor, v: list[Tensor], u: list[Tensor]) -> tuple[Tensor | None, ...]:
-        """Give the gradients of ⟨dy, G(x)⟩ + Σ_j ⟨u_j, F v_j⟩ with respect to `parameters`, summed over samples.
+    def gradients(
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+    ) -> tuple[Tensor | None, ...]:
+        """Give scale times the gradients of ⟨dy, G(x)⟩ + Σ_j ⟨u_j, F v_j⟩ by `parameters`, summed over samples.
 
         Args:
             x: the layer's input, (B, ...).
             v: tangents that entered the layer, kB rows in all.
             u: adjoints of its output: B rows of the loss, dy, and then a row for each of v. Only B rows together with
                 as many of v mean that dy and u are the same: both products share it, (x + v)ᵀ dy.
+            scale: a factor, 1/B for a mean.
         """
         raise NotImplementedError
 

@@ -1,5 +1,6 @@
 """P2 Figure 4: the distance from test images to the decision boundary, one network a method."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,24 +19,18 @@ def draw(selection: Selection) -> Drawn:
     """Draw the distances for the paper's data sets, and once more for every other experiment with distances."""
     own = [e for e in EXPERIMENTS["P2"] if e.dataset != "cifar10"]
     others = [e for e in selection.others if e.paper == "P2"]
-    drawn = [
-        _draw(selection, own, "p2-figure4"),
-        *(_draw(selection, [e], f"p2-figure4-{e.slug}") for e in others),
-    ]
+    drawn = [_draw(selection, own, "p2-figure4")]
+    drawn += [_draw(selection, [e], f"p2-figure4-{e.slug}") for e in others]
     return collect(drawn)
 
 
 def first_seed(selection: Selection, experiment: Experiment) -> int | None:
     """Give the seed whose networks are drawn: the lowest for which most methods have distances stored."""
-    stored: dict[int, int] = {}
-    for method, variant in selection.methods(experiment):
-        runs = (
-            selection.choice(experiment, method, variant).runs if not variant else pd.DataFrame({"run": []})
-        )
-        for run, seed in zip(runs["run"], runs["seed"], strict=True):
-            stored[int(seed)] = stored.get(int(seed), 0) + selection.store.distances_path(run).exists()
-    full = max(stored.values(), default=0)
-    return min(seed for seed, n in stored.items() if n == full) if full else None
+    stored: Counter[int] = Counter()
+    for run, seed in selection.networks(experiment)["seed"].items():
+        stored[int(seed)] += selection.store.distances_path(str(run)).exists()
+    most = max(stored.values(), default=0)
+    return min(seed for seed, n in stored.items() if n == most) if most else None
 
 
 def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) -> Drawn:
@@ -49,16 +44,15 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
     if not tables:
         return Drawn(gaps=tuple(gaps))
     threats = {e: curves_of(selection, e, "boundary").threat for e in tables}
+    unit = "normalised units" if "normalised" in "".join(threats.values()) else "pixels in [0, 1]"
     with style.column_style():
-        fig = _figure(
-            tables, "normalised units" if "normalised" in "".join(threats.values()) else "pixels in [0, 1]"
-        )
+        fig = _figure(tables, unit)
     sentences = ["Box: quartiles; whiskers: 5 % and 95 %; white line: median; white dot: mean"]
     for e, table in tables.items():
         sentences.append(
-            f"{e.title}: seed {seeds[e]} of each method, {len(table):,} test images that all of them classify correctly"
-            + (f"; {threats[e]}" if threats[e] else "")
+            f"{e.title}: seed {seeds[e]} of each method, the {len(table):,} test images that all classify correctly"
         )
+        sentences.append(threats[e])
         far = [f"{m} {k}" for m in table if (k := int(np.isinf(table[m]).sum()))]
         sentences += (
             [f"No boundary within the largest radius, and in no box: {', '.join(far)}"] if far else []

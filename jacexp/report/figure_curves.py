@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,6 +35,8 @@ class CurveFigure:
     axes: tuple[Axis, ...]
     column: str
     label: str
+    meaning: str
+    """What the label stands for."""
     methods: tuple[str, ...]
 
 
@@ -46,6 +49,7 @@ ADVERSARIAL = CurveFigure(
     axes=(Axis("adversarial", "adversarial", f"ε {PIXELS}"),),
     column="error",
     label="test error (%)",
+    meaning="test error, percent",
     methods=("none", "pred_ibp", "loss_ibp", "at", "tbp"),
 )
 GAUSSIAN = CurveFigure(
@@ -55,6 +59,7 @@ GAUSSIAN = CurveFigure(
     axes=(Axis("gaussian", "Gaussian noise", f"σ {PIXELS}"),),
     column="error",
     label="test error (%)",
+    meaning="test error, percent",
     methods=ADVERSARIAL.methods,
 )
 ROBUSTNESS = CurveFigure(
@@ -68,7 +73,8 @@ ROBUSTNESS = CurveFigure(
         Axis("square", "Square", "queries", symlog=10),
     ),
     column="change",
-    label="accuracy − clean accuracy (percentage points)",
+    label="accuracy − clean (points)",
+    meaning="accuracy minus each network's own clean accuracy, percentage points",
     methods=METHODS["P2"],
 )
 
@@ -95,9 +101,10 @@ def _draw(selection: Selection, spec: CurveFigure, experiments: Sequence[Experim
     shown = [e for e in experiments if any(len(panels[a, e].points) for a in spec.axes)]
     if not shown:
         return Drawn(gaps=tuple(gaps))
+    filled = [a for a in spec.axes if any(len(panels[a, e].points) for e in experiments)]
     with style.column_style():
-        fig = _figure(spec, {(a, e): c for (a, e), c in panels.items() if e in shown})
-    sentences = [f"Mean over networks, band: one standard deviation (n − 1); {spec.label}"]
+        fig = _figure(spec, {(a, e): panels[a, e] for a in filled for e in shown})
+    sentences = [f"Mean over networks, band: one standard deviation (n − 1); {spec.meaning}"]
     sentences += [sentence for curves in panels.values() for sentence in _sentences(spec, curves)]
     title = spec.title if papers else f"{spec.title}, on {shown[0].title} (not an experiment of the paper)"
     absent = [lacking(a.evaluation, e, methods) for (a, e), methods in missing.items() if methods]
@@ -122,24 +129,33 @@ def _figure(spec: CurveFigure, panels: Panels) -> Figure:
     n_columns = min(2, len(panels))
     n_rows = -(-len(panels) // n_columns)
     fig = style.figure(0.55 + 1.3 * n_rows if n_columns > 1 else 2.4)
-    grid = fig.subplots(
-        n_rows, n_columns, squeeze=False, sharey="row" if n_sets > 1 and n_rows > 1 else False
-    )
-    for number, (axes, ((axis, e), curves)) in enumerate(zip(grid.flat, panels.items(), strict=True)):
+    grid = fig.subplots(n_rows, n_columns, squeeze=False)
+    for axes, ((axis, e), curves) in zip(grid.flat, panels.items(), strict=False):
         axes.set_title(axis.title if len(spec.axes) > 1 else style.set_name(e))
         _panel(axes, axis, spec, curves)
-        if n_sets > 1 and len(spec.axes) > 1 and number < n_columns:
-            # Above a column of panels stands the data set.
-            axes.annotate(
-                style.set_name(e), (0.5, 1.0), (0, 16), "axes fraction", "offset points", ha="center", size=8
-            )
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    if n_sets > 1 and len(spec.axes) > 1:
+        _rows_of_sets(grid, list(panels))
     if n_rows == 1:
         grid[0, 0].set_ylabel(spec.label)
     else:
         fig.supylabel(spec.label, fontsize=7)
-    style.panel_letters(list(grid.flat))
+    style.panel_letters(list(grid.flat)[: len(panels)])
     _legend(fig, spec, list(panels.values()))
     return fig
+
+
+def _rows_of_sets(grid: np.ndarray, places: Sequence[tuple[Axis, Experiment]]) -> None:
+    """Name the data set above each column, and draw a row, which is one evaluation, on one scale."""
+    for axes, (_, e) in zip(grid[0], places, strict=False):
+        axes.annotate(
+            style.set_name(e), (0.5, 1), (0, 16), "axes fraction", "offset points", ha="center", size=8
+        )
+    for row in grid:
+        ends = [axes.get_ylim() for axes in row if axes.lines]
+        for axes in row:
+            axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
@@ -164,10 +180,7 @@ def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
     spans = {m: style.span(counts) for m, counts in n.items() if counts}
     same = len(set(spans.values())) == 1
     labels = {m: m if same else f"{m} (n = {span})" for m, span in spans.items()}
-    band = (
-        f"mean ± 1 s.d. over {next(iter(spans.values()))} networks"
-        if same
-        else "mean ± 1 s.d. over n networks"
-    )
+    number = next(iter(spans.values())) if same else "n"
+    band = "one network a method" if number == "1" else f"mean ± 1 s.d. over {number} networks"
     flagged = any((c.points["check"] != "").any() for c in shown)
     style.add_legend(fig, labels, title=band, flagged=flagged, columns=3 if same else 2)

@@ -10,11 +10,11 @@ import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from jacexp.columns import RUNS
+from jacexp.columns import RUNS, STRENGTHS
 from jacexp.errors import StoreError
 from jacexp.report.paper import (
     EXPERIMENTS,
@@ -42,7 +42,7 @@ NOT_A_SWITCH = {"engine", "precompute"}
 class Setting:
     """One setting of a method: its runs, one a seed, and what the validation images say about it."""
 
-    values: Mapping[str, object]
+    values: Mapping[str, Any]
     """By column of `SEARCHED`, empty ones left out."""
     runs: pd.DataFrame
     """One row a seed, in the order of the seeds."""
@@ -65,8 +65,13 @@ class Setting:
     @property
     def strength(self) -> float | None:
         """The method's lam, beta or epsilon."""
-        value = next((self.values[c] for c in ("lam", "beta", "epsilon") if c in self.values), None)
-        return None if value is None else float(str(value))
+        value = next((self.values[c] for c in STRENGTHS if c in self.values), None)
+        return None if value is None else float(value)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each of its runs is done and has a validation loss."""
+        return math.isfinite(self.loss)
 
     def score(self, paper: str) -> tuple[float, ...]:
         """What is minimised, ties broken by the other criterion and then by the weaker setting."""
@@ -84,12 +89,12 @@ class Choice:
     variant: str
     """Switches that are not at the value of the papers' cells; empty for the method as the paper has it."""
     settings: tuple[Setting, ...]
-    """All that is stored, best first: fullest first, then by score."""
+    """All that is stored, best first."""
 
     @property
     def best(self) -> Setting | None:
-        """The chosen setting; None where each of the fullest settings has a run that is not done."""
-        return self.settings[0] if self.settings and math.isfinite(self.settings[0].loss) else None
+        """The chosen setting; None where every setting has a run that is not done."""
+        return self.settings[0] if self.settings and self.settings[0].is_whole else None
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -106,14 +111,14 @@ class Choice:
     def notes(self) -> list[str]:
         """What a reader of the result has to know: seeds lost, seeds missing, settings put aside, grid not searched."""
         notes = []
-        full = len(self.settings[0].seeds) if self.settings else 0
+        full = len(self.best.seeds) if self.best else 0
         lost = [s for s in self.settings if s.lost]
         if lost:
             seeds = ", ".join(
                 f"{describe(s)}: seed {seed} {end}" for s in lost for seed, end in s.lost.items()
             )
             notes.append(f"settings with a lost run cannot be chosen ({seeds})")
-        partial = [describe(s) for s in self.settings if len(s.seeds) < full]
+        partial = [describe(s) for s in self.settings if s.is_whole and len(s.seeds) < full]
         if partial:
             notes.append(f"not considered, with fewer than {full} seeds: {', '.join(partial)}")
         if self.best and self.missing_seeds:
@@ -126,15 +131,15 @@ class Choice:
 
 def describe(setting: Setting) -> str:
     """Name a setting by the values that were searched, as in ``lam = 0.01, lr = 0.01, batch_size = 16``."""
-    shown = (*STRENGTH_COLUMNS, "lr", "batch_size")
-    return ", ".join(f"{c} = {setting.values[c]:g}" for c in shown if c in setting.values)
-
-
-STRENGTH_COLUMNS = ("lam", "beta", "epsilon")
+    shown = [f"{c} = {setting.values[c]:g}" for c in (*STRENGTHS, "lr", "batch_size") if c in setting.values]
+    precision = setting.values.get("precision", "32")
+    return ", ".join(shown if precision == "32" else [*shown, f"precision = {precision}"])
 
 
 def settings_of(runs: pd.DataFrame) -> list[Setting]:
     """Group the runs of one method and variant into settings."""
+    if runs.empty:
+        return []
     # Missing strengths are NaN; pandas drops NaN keys unless told not to.
     groups = runs.groupby(list(SEARCHED), dropna=False, sort=True)
     return [_setting(group.sort_values("seed", kind="stable")) for _, group in groups]
@@ -154,8 +159,8 @@ def _setting(runs: pd.DataFrame) -> Setting:
 def choose(runs: pd.DataFrame, experiment: Experiment, method: str, variant: str = "") -> Choice:
     """Rank the settings of one method.
 
-    The settings with the most seeds come first, because a mean over fewer seeds is not comparable; among them the
-    lowest score wins. A diverged or failed run makes its setting infinitely bad.
+    A diverged or failed run makes its setting infinitely bad. Of the others those with the most seeds come first,
+    because a mean over fewer seeds is not comparable; among them the lowest score wins.
 
     Args:
         runs: the rows of one experiment, one way of selection.
@@ -167,7 +172,9 @@ def choose(runs: pd.DataFrame, experiment: Experiment, method: str, variant: str
         All settings, best first.
     """
     mine = runs[(runs["method"] == method) & (runs["variant"] == variant)]
-    ranked = sorted(settings_of(mine), key=lambda s: (-len(s.seeds), *s.score(experiment.paper)))
+    ranked = sorted(
+        settings_of(mine), key=lambda s: (not s.is_whole, -len(s.seeds), *s.score(experiment.paper))
+    )
     return Choice(experiment, method, variant, tuple(ranked))
 
 

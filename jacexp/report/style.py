@@ -199,7 +199,8 @@ def no_minor_ticks(axes: Axes) -> None:
 def not_run(axes: Axes) -> None:
     """Say in an empty panel that its data are not there."""
     axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color="0.5")
-    axes.set(xticks=[], yticks=[])
+    axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+    axes.grid(visible=False)
 
 
 def panel_letters(panels: Sequence[Axes]) -> None:

@@ -7,33 +7,53 @@ from contextlib import contextmanager
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from jacexp.errors import JacexpError
+from jacexp.train.config import METHODS
 
 
 def checked_arguments(arguments: list[str]) -> list[str]:
-    """Put the flags of a command line before its overrides, and refuse a sweep that would lose its grid.
+    """Put the flags of a command line before its overrides, and refuse what Hydra would misread or answer badly.
 
-    Python's parser understands ``-m`` only before or after all overrides. Hydra composes ``+method=a,b`` after it has
-    read the grids of the method's file, so both grids would silently be lost.
+    Python's parser understands ``-m`` only before or after all overrides.
 
     Returns:
         The arguments, flags first.
 
     Raises:
-        SystemExit: for ``+method=a,b``, with the right way to do it.
+        SystemExit: for several methods at once, or a hyper-parameter that the method does not have, with the right
+            way to do it.
     """
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key.lstrip("+") == "method" and ("," in value or "(" in value):
-            names = [name.strip() for name in value.removeprefix("choice(").removesuffix(")").split(",")]
-            rest = " ".join(a for a in arguments if a != argument)
-            loop = f"for m in {' '.join(names)}; do python train.py +method=$m {rest}; done"
-            sys.exit(
-                f"error: {argument} would lose the grid of each method. Sweep one method after another:\n  {loop}"
-            )
+    pairs = [(a.lstrip("+"), *a.lstrip("+").partition("=")[::2]) for a in arguments if "=" in a]
+    chosen = dict(pair[1:] for pair in pairs).get("method", "")
+    if "," in chosen or "(" in chosen:
+        _refuse_methods(chosen, [a for a in arguments if not a.lstrip("+").startswith("method=")])
+    for word, key, _ in pairs:
+        if key.startswith("method."):
+            _check_hyperparameter(chosen, key.removeprefix("method."), word)
     flags = [a for a in arguments if a in ("-m", "--multirun")]
     return flags + [a for a in arguments if a not in flags]
+
+
+def _refuse_methods(chosen: str, rest: list[str]) -> None:
+    """Refuse ``+method=a,b``: Hydra reads the grids first and composes the methods after, so both would be lost."""
+    names = " ".join(name.strip() for name in chosen.removeprefix("choice(").removesuffix(")").split(","))
+    loop = f"for m in {names}; do python train.py +method=$m {' '.join(rest)}; done"
+    sys.exit(
+        f"error: +method={chosen} would lose the grid of each method. Sweep one method after another:\n  {loop}"
+    )
+
+
+def _check_hyperparameter(method: str, name: str, word: str) -> None:
+    """Refuse a hyper-parameter that the method's file does not list; Hydra would advise to append it."""
+    path = METHODS / f"{method}.yaml"
+    if not path.exists():
+        return
+    known = [str(key) for key in OmegaConf.load(path).method if key not in ("name", "_target_")]
+    if name not in (*known, "name", "_target_"):
+        has = ", ".join(f"method.{key}" for key in known) or "no hyper-parameter"
+        sys.exit(f"error: {word}: method {method} takes {has}")
 
 
 @contextmanager

@@ -102,6 +102,8 @@ class RunConfig:
     progress: str = "auto"
     logger: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    grid: dict[str, Any] = field(default_factory=dict)
+    """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values."""
 
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -120,6 +122,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 """The keys that take one of a few words."""
 
 
+METHODS = Path(__file__).parents[2] / "conf" / "method"
+"""Where the methods' files lie."""
+
+
 def register() -> None:
     """Tell Hydra the types: ``conf/config.yaml`` starts from the schema ``run``."""
     ConfigStore.instance().store(name="run", node=RunConfig)
@@ -132,7 +138,7 @@ def check(cfg: DictConfig) -> None:
         ConfigError: naming the key, its value and what is allowed.
     """
     if cfg.method is None:
-        names = ", ".join(sorted(path.stem for path in _method_files()))
+        names = ", ".join(sorted(path.stem for path in METHODS.glob("*.yaml")))
         raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
     for key, words in ALLOWED.items():
         value = OmegaConf.select(cfg, key)
@@ -245,7 +251,3 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
 def data_root(cfg: DictConfig) -> Path:
     """Give the folder of torchvision's data sets."""
     return Path(cfg.paths.data).expanduser()
-
-
-def _method_files() -> list[Path]:
-    return list((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))

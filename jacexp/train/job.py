@@ -49,7 +49,14 @@ def prepare(cfg: DictConfig) -> Job:
     typed = OmegaConf.merge(cfg, {"method": hyperparameters(cfg)})
     assert isinstance(typed, DictConfig)
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, data.source)))
-    return Job(typed, data, make_module(typed, data), directory)
+    module = make_module(typed, data)
+    tangents = module.tangents(data.in_shape, torch.device("cpu"))  # refuses what it cannot make
+    if tangents and module.precompute and cfg.data.augment != "none":
+        raise ConfigError(
+            f"data.augment={cfg.data.augment}: tangents that were computed once do not follow augmented images; "
+            "set method.precompute=false to compute them for each batch"
+        )
+    return Job(typed, data, module, directory)
 
 
 def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:

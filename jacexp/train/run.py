@@ -157,6 +157,7 @@ def _describe(job: Job) -> dict[str, Any]:
 
 def _as_yaml(cfg: DictConfig) -> str:
     """Write a configuration with every interpolation replaced, and without the grids that only a sweep reads."""
-    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    resolved.protocol = {"name": cfg.protocol.name, "paper": cfg.protocol.paper}
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    del resolved["grid"], resolved["protocol"]["lam"]
     return OmegaConf.to_yaml(resolved)

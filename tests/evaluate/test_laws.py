@@ -108,6 +108,15 @@ def test_floats_give_what_bytes_give(name, net):
     pd.testing.assert_frame_equal(floats, whole)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_data_may_come_from_inference_mode(name, net):
+    with torch.inference_mode():
+        x, y = X.double() / 255, Y.clone()
+    inferred, _ = evaluate(name, net, x, y, dataset="digits", **SETTINGS[name])
+    whole, _ = evaluate(name, net, X, Y, dataset="digits", **SETTINGS[name])
+    pd.testing.assert_frame_equal(inferred, whole)
+
+
 @pytest.mark.parametrize("name", ["adversarial", "gaussian", "white_noise", "pgd", "tpgd", "square"])
 def test_first_point_is_clean(name, net):
     clean = accuracy(net, X, Y)["n_correct"][0]

@@ -136,6 +136,23 @@ def prefixed(state):
     return {f"net.{name}": t for name, t in state.items()}
 
 
+@pytest.mark.parametrize("method", ["spec", "loss_ibp", "at", "fast_at"])
+def test_vmap_in_train_mode_moves_each_networks_statistics(method):
+    objective, _ = METHODS[method]
+    nets = [build("residual", seed) for seed in range(3)]
+    parameters, buffers = stack_module_state(nets)
+    module = ValueAndGrads(copy.deepcopy(nets[0]).to("meta"), objective)
+    _, stacked = torch.vmap(lambda p, b: functional_call(module, prefixed(p | b), (X, Y)))(
+        parameters, buffers
+    )
+    for i, net in enumerate(nets):
+        _, expected = value_and_grads(net, X, Y, objective)
+        for name, gradient in expected.items():
+            assert (stacked[name][i] - gradient).norm() <= 1e-10 * max(float(gradient.norm()), 1e-3), name
+        for name, b in net.named_buffers():
+            assert torch.allclose(buffers[name][i], b, rtol=1e-12), name
+
+
 def test_strength_a_network():
     strengths = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
     net = build("lenet")

@@ -95,9 +95,9 @@ def test_tangent_is_the_derivative_of_the_forward_pass(name):
 def test_weight_gradients(name, train):
     layer, rule, x, y, v, u = bound(name, train)
     dy = torch.randn_like(y)
-    gradients = rule.gradients(x, [v], [torch.cat([dy, u])])
+    gradients = rule.gradients(x, [v], [torch.cat([dy, u])], 0.5)
     parameters = [p for p in rule.parameters if p is not None]
-    expected = torch.autograd.grad((layer(x) * dy).sum() + (rule.tangent(v) * u).sum(), parameters)
+    expected = torch.autograd.grad(((layer(x) * dy).sum() + (rule.tangent(v) * u).sum()) / 2, parameters)
     for a, b in zip([g for g in gradients if g is not None], expected, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
 

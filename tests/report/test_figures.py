@@ -43,8 +43,10 @@ def test_every_axis_has_a_label_or_stands_above_one_that_has(drawn):
         assert d.figure.get_figwidth() == 3.25
 
 
-def test_no_text_is_outside_of_its_figure(drawn):
-    for d in drawn.drawings:
+def test_no_text_is_outside_of_its_figure(drawn, tables, read):
+    tables.curve(tables.run(FMNIST, "none", 0), "pgd", {0: 0.9, 1: 0.8})
+    alone = draw_all(read())
+    for d in (*drawn.drawings, *alone.drawings):
         with column_style():
             d.figure.draw_without_rendering()
             box = d.figure.get_tightbbox()
@@ -70,15 +72,29 @@ def test_robustness_is_drawn_as_the_change_of_each_networks_own_accuracy(tables,
     made = figure_curves.draw(read(), figure_curves.ROBUSTNESS)
     (only,) = made.drawings
     titles = [axes.get_title(loc="left") for axes in only.figure.axes]
-    assert titles == ["(a) white noise", "(b) PGD", "(c) TPGD", "(d) Square"]
-    line = line_of(only.figure.axes[1], "spec")
+    assert titles == ["PGD"]
+    line = line_of(only.figure.axes[0], "spec")
     assert np.allclose(line.get_xydata(), [[0, 0], [10, -12]])
-    assert [t.get_text() for t in only.figure.axes[0].texts] == ["not run"]
+    assert "Not run: white_noise on kmnist for" in only.caption
     assert "networks: spec 2" in only.caption
     commands = {gap.command for gap in made.gaps}
     assert "python scripts/evaluate.py eval=pgd dataset=kmnist" in commands
     assert "python train.py +method=frob dataset=fmnist -m" in commands
     assert "python train.py +method=spec dataset=fmnist -m" not in commands
+
+
+def test_a_panel_without_data_says_so_and_a_row_has_one_scale(tables, read):
+    for e, shares in ((KMNIST, {"pgd": 0.8, "square": 0.5}), (FMNIST, {"pgd": 0.1})):
+        run = tables.run(e, "spec", 0, lam=0.1)
+        for evaluation, share in shares.items():
+            tables.curve(run, evaluation, {0: 0.9, 10: share})
+    (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
+    pgd, pgd_too, square, empty = only.figure.axes
+    assert pgd.get_ylim() == pgd_too.get_ylim()
+    assert pgd.get_ylim() != square.get_ylim()
+    assert [text.get_text() for text in empty.texts] == ["not run"]
+    assert [text.get_text() for text in (*pgd.texts, *pgd_too.texts)] == ["KMNIST", "FashionMNIST"]
+    assert only.figure.legends[0].get_title().get_text() == "one network a method"
 
 
 def test_a_data_set_of_ones_own_gets_a_figure_of_its_own(tables, read):
@@ -98,7 +114,7 @@ def test_flagged_points_are_ringed_and_explained(tables, read):
     tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
     tables.curve(run, "pgd", {10: 0.5}, check="weaker_than_noise")
     (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
-    rings = [line for line in only.figure.axes[1].get_lines() if line.get_markerfacecolor() == "none"]
+    rings = [line for line in only.figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
     assert [tuple(point) for ring in rings for point in ring.get_xydata()] == [(10, pytest.approx(-40))]
     assert "self-check flag" in [text.get_text() for text in only.figure.legends[0].get_texts()]
     assert "self-check of spec: weaker_than_noise (1 of 3 points)" in only.caption
@@ -137,6 +153,7 @@ def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, 
         run = tables.run(FMNIST, method, 1, **({"lam": 0.1} if method == "spec" else {}))
         tables.distance(run, {0: 2.0, 1: 4.0, 2: float("inf") if method == "spec" else 3.0})
     tables.run(FMNIST, "none", 0)
+    tables.distance(tables.run(FMNIST, "none", 0, options='{"a": "variant"}'), {0: 9.0})
     (only,) = figure_boundary.draw(read()).drawings
     (axes,) = only.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["spec", "none"]

@@ -26,7 +26,7 @@ def test_the_switches_and_the_strength_are_those_of_the_yaml(method):
 @pytest.mark.parametrize("method", sorted(paper.STRENGTH))
 def test_the_grid_of_the_strength_is_that_of_the_yaml(method):
     strength = paper.STRENGTH[method]
-    swept = method_file(method)["hydra"]["sweeper"]["params"][f"method.{strength}"]
+    swept = method_file(method)["grid"][f"method.{strength}"]
     if swept.startswith("$"):
         for protocol, e in (
             ("spectral", paper.EXPERIMENTS["P2"][1]),
@@ -53,7 +53,7 @@ def test_the_experiments_are_those_of_the_protocols(protocol, experiment):
     assert conf["train"]["epochs"] == experiment.n_epochs
     assert conf["data"].get("subset") == experiment.subset
     assert (conf["data"]["augment"] != "none") == experiment.augmented
-    assert conf["hydra"]["sweeper"]["params"]["seed"] == f"range({experiment.n_seeds})"
+    assert conf["grid"]["seed"] == f"range({experiment.n_seeds})"
     assert paper.PROTOCOLS[protocol] == experiment.paper
 
 

@@ -76,6 +76,15 @@ def test_a_lost_run_makes_its_setting_infinitely_bad_and_is_named(tables, tmp_pa
     assert any(f"lam = 0.1, lr = 0.01, batch_size = 32: seed 3 {status}" in note for note in choice.notes)
 
 
+def test_a_lost_setting_does_not_outrank_one_with_fewer_seeds(tables, tmp_path):
+    for seed in range(3):
+        tables.lost(FMNIST, "spec", seed, lam=0.1)
+    tables.run(FMNIST, "spec", 0, lam=0.01)
+    choice = selection(tables, tmp_path).choice(FMNIST, "spec")
+    assert choice.best.strength == 0.01
+    assert choice.missing_seeds == (1, 2, 3, 4)
+
+
 def test_where_every_setting_lost_a_run_nothing_is_chosen(tables, tmp_path):
     tables.lost(FMNIST, "spec", 0, lam=0.1)
     choice = selection(tables, tmp_path).choice(FMNIST, "spec")
@@ -157,6 +166,12 @@ def test_a_setting_is_described_by_its_numbers(tables, tmp_path):
     tables.run(FMNIST, "spec", 0, lam=0.0001, lr=0.001, batch_size=16)
     best = selection(tables, tmp_path).choice(FMNIST, "spec").best
     assert describe(best) == "lam = 0.0001, lr = 0.001, batch_size = 16"
+
+
+def test_a_precision_of_its_own_is_part_of_the_description(tables, tmp_path):
+    tables.run(FMNIST, "none", 0, precision="bf16-mixed")
+    best = selection(tables, tmp_path).choice(FMNIST, "none").best
+    assert describe(best) == "lr = 0.01, batch_size = 32, precision = bf16-mixed"
 
 
 def test_experiments_are_equal_by_what_was_trained():

@@ -19,7 +19,8 @@ from jacexp.errors import ConfigError, DataError
 from jacexp.models import ARCHITECTURES
 from jacexp.store import RunDirectory, load_network
 from jacexp.train.config import recipe, register
-from jacexp.train.run import loaders, make_module, make_network, prepare, run
+from jacexp.train.job import loaders, prepare
+from jacexp.train.run import run
 from tests.laws import CONF
 
 BETAS = ["0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3"]
@@ -134,12 +135,12 @@ def test_momentum_is_an_average_and_the_learning_rate_falls_each_epoch():
 
 def test_a_run_is_the_recursion_written_out(configure, tmp_path):
     """Three epochs of train.py against the paper's update, in float64, from the same weights in the same order."""
-    cfg = configure(
-        "+method=loss_ibp", "method.beta=0.3", "model.filters=[2,3]", *SHORT, "train.precision=64"
-    )
+    small = ("data.subset=20", "train.batch_size=10", "model.filters=[2,3]", "train.precision=64")
+    cfg = configure("+method=loss_ibp", "method.beta=0.3", *SHORT, *small)
     job = prepare(cfg)
-    module = make_module(job).double()
-    images, _, _ = loaders(job, module, torch.device("cpu"))
+    module = job.module.double()
+    module.engine = "autograd"
+    images, _, _ = loaders(job, torch.device("cpu"))
     weights = list(module.net.parameters())
     speeds = [torch.zeros_like(w) for w in weights]
     for epoch in range(3):
@@ -159,7 +160,7 @@ def test_a_subset_has_its_own_images_weights_and_validation(configure):
     first, second = (prepare(configure("+method=at", *SHORT, f"seed={seed}")) for seed in (0, 1))
     assert (len(first.data.x_train), len(first.data.x_val), len(first.data.x_test)) == (60, 30, 360)
     assert not torch.equal(first.data.x_train, second.data.x_train)
-    assert not torch.equal(make_network(first).body[0].weight, make_network(second).body[0].weight)
+    assert not torch.equal(first.module.net.body[0].weight, second.module.net.body[0].weight)
     train, val = ({image.numpy().tobytes() for image in x} for x in (first.data.x_train, first.data.x_val))
     assert not train & val
     paper = prepare(configure("+method=at", *SHORT, "select=paper"))
@@ -169,7 +170,7 @@ def test_a_subset_has_its_own_images_weights_and_validation(configure):
 
 def test_the_switches_that_the_paper_leaves_open_reach_the_network(configure):
     default, other = (
-        make_network(prepare(configure("+method=none", "protocol=ibp", *SHORT, *words)))
+        prepare(configure("+method=none", "protocol=ibp", *SHORT, *words)).module.net
         for words in ((), ("data.mean=pixel", "model.pool=ceil", "model.init=torch", "model.filters=[4,6]"))
     )
     assert default.normalize.mean.shape == (1, 1, 1)
@@ -185,7 +186,7 @@ def test_the_switches_that_the_paper_leaves_open_reach_the_network(configure):
 @pytest.mark.parametrize("augment", ["affine", "affine_text"])
 def test_tangents_follow_the_augmented_images(configure, augment):
     job = prepare(configure("+method=tbp", *SHORT, f"data.augment={augment}", "method.precompute=false"))
-    images, val, _ = loaders(job, make_module(job), torch.device("cpu"))
+    images, val, _ = loaders(job, torch.device("cpu"))
     (batch, *_), tangents = list(images), Tangents((1, 28, 28))
     assert torch.equal(batch.tangents, tangents(batch.x))
     drawn = (batch.x[:, None] - job.data.x_train[None] / 255).abs().flatten(2).amax(2).amin(1)
@@ -195,7 +196,7 @@ def test_tangents_follow_the_augmented_images(configure, augment):
 
 def test_tangents_are_computed_once_otherwise(configure):
     job = prepare(configure("+method=tbp", *SHORT))
-    images, _, _ = loaders(job, make_module(job), torch.device("cpu"))
+    images, _, _ = loaders(job, torch.device("cpu"))
     assert images.tangents.shape == (60, 5, 1, 28, 28)
     for batch in images:
         torch.testing.assert_close(batch.tangents, Tangents((1, 28, 28))(batch.x))
