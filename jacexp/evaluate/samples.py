@@ -50,14 +50,14 @@ class Samples:
         check_at_least_one(batch_size=batch_size)
         for start in range(0, len(self), batch_size):
             stop = min(start + batch_size, len(self))
-            yield Batch(start, stop, self._pixels(start, stop), self.y[start:stop].to(self.device, copy=True))
+            yield Batch(start, stop, self._pixels(start, stop), self.y[start:stop].to(self.device))
             if progress is not None:
                 progress(stop, len(self))
 
     def _pixels(self, start: int, stop: int) -> Tensor:
         x = self.x[start:stop].to(self.device)
         # A copy: autograd takes no tensor made in inference mode, and nothing can write into the caller's images.
-        return x.to(self.dtype).div(255) if x.dtype == torch.uint8 else x.to(self.dtype)
+        return x.to(self.dtype).div(255) if x.dtype == torch.uint8 else x.to(self.dtype, copy=True)
 
 
 def check_samples(net: nn.Module, x: Tensor, y: Tensor, n_samples: int | None = None) -> Samples:

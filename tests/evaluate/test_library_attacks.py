@@ -56,23 +56,31 @@ def test_autoattack_has_the_count_of_torchattacks_standard():
     assert expected <= pgd(net, x, y, steps=[40], delta=DELTA, eta=0.01)["n_correct"][0]
 
 
-def test_steps_go_to_the_attacks_that_have_steps(monkeypatch):
+def settings_of(attack) -> dict:
+    """Give what an attack of the library was made with."""
+    return {
+        key: value
+        for key, value in vars(attack).items()
+        if key not in ("model", "model_name", "seed", "_attacks")
+    }
+
+
+@pytest.mark.parametrize("steps", [10, 3])
+def test_autoattack_is_made_of_the_librarys_standard_attacks(steps, monkeypatch):
     net, x, y = small()
-    attacks = []
+    standard = torchattacks.AutoAttack(net, eps=DELTA, n_classes=4)._autoattack.attacks
+    ours = []
 
     class Listing(torchattacks.MultiAttack):
-        def __init__(self, members):
-            attacks.extend(members)
-            super().__init__(members)
+        def __init__(self, attacks):
+            ours.extend(settings_of(attack) for attack in attacks)
+            super().__init__(attacks)
 
     monkeypatch.setattr(torchattacks, "MultiAttack", Listing)
-    autoattack(net, x[:10], y[:10], delta=0.5, steps=3)
-    assert [(attack.attack, getattr(attack, "steps", None)) for attack in attacks] == [
-        ("APGD", 3),
-        ("APGDT", 3),
-        ("FAB", 3),
-        ("Square", None),
-    ]
+    autoattack(net, x[:10], y[:10], delta=DELTA, steps=steps)
+    expected = [settings_of(attack) for attack in standard]
+    assert all("steps" in settings for settings in expected[:3])
+    assert ours == [settings | {"steps": steps} if "steps" in settings else settings for settings in expected]
 
 
 def test_n_samples_takes_the_first():
