@@ -32,7 +32,7 @@ demo: setup ## train spec against none on the embedded digits; print the table, 
 
 .PHONY: test
 test: setup ## the default tier of the tests, under five minutes; ARGS=… goes to pytest
-	$(PY) -m pytest -m 'not slow and not gpu' $(ARGS)
+	$(PY) -m pytest -n 2 -m 'not slow and not gpu' $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## the slow tier

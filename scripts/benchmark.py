@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
+from jacexp.columns import PROVENANCE, TIMING
 from jacexp.data import Batch
 from jacexp.errors import ConfigError, JacexpError
 from jacexp.jacobian.cost import METHODS as COUNTED
@@ -34,7 +35,7 @@ from jacexp.methods import at, fast_at, fast_tbp, frob, l2, loss_ibp, pred_ibp, 
 from jacexp.methods.base import Noise, RegularizedModule
 from jacexp.models import Network, build
 from jacexp.random import make_generator
-from jacexp.store import provenance
+from jacexp.store import append_rows, provenance
 from jacexp.train.overhead import lightning_overhead
 
 IMAGES = {
@@ -177,9 +178,28 @@ def run_step(arguments: argparse.Namespace) -> None:
     report = {**provenance(arguments.device), "repetitions": arguments.repetitions}
     text = "\n".join(f"{key}: {value}  " for key, value in report.items()) + f"\n\n{table(rows)}\n"
     print(text)
+    if arguments.results:
+        stored = [timing_row(row, report) for row in rows]
+        append_rows(arguments.results / "timing.csv", stored, TIMING)
     if arguments.out:
         arguments.out.with_suffix(".json").write_text(json.dumps({**report, "steps": rows}, indent=1) + "\n")
         arguments.out.with_suffix(".md").write_text(text)
+
+
+def timing_row(row: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """Give a measured step as a row of ``timing.csv``."""
+    memory = row.get("peak_mib")
+    return {
+        "name": "step",
+        "model": row["network"],
+        **{column: row[column] for column in ("method", "engine", "batch_size", "ratio", "floor")},
+        "n_networks": 1,
+        "seconds": row["ms"] / 1e3,
+        "memory_mb": None if memory is None else memory * 2**20 / 1e6,
+        "threads": torch.get_num_threads(),
+        "n_repeats": report["repetitions"],
+        **{column: report[column] for column in PROVENANCE},
+    }
 
 
 def measure(
@@ -275,6 +295,9 @@ def add_step(commands: Any) -> None:
     step.add_argument("--device", default="cpu")
     step.add_argument("--memory", action="store_true", help="measure each step's peak of tensor memory too")
     step.add_argument("--out", type=Path, help="write NAME.json and NAME.md", metavar="NAME")
+    step.add_argument(
+        "--results", type=Path, help="append to DIR/timing.csv, which the figures read", metavar="DIR"
+    )
     step.set_defaults(run=run_step)
 
 

@@ -7,7 +7,7 @@ from jacexp.data import Batch
 from jacexp.jacobian import linearize
 from jacexp.methods.at import AdversarialTraining, adversarial
 from jacexp.methods.base import Noise, Terms
-from jacexp.methods.invariance import loss_gradient, still_statistics
+from jacexp.methods.loss_gradient import loss_gradient, still_statistics
 
 
 class FastAdversarialTraining(AdversarialTraining):

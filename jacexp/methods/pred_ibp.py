@@ -8,7 +8,7 @@ from jacexp.data import Batch
 from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
 from jacexp.methods.base import Noise, RegularizedModule, Settings, require
-from jacexp.methods.invariance import loss_gradient
+from jacexp.methods.loss_gradient import loss_gradient
 from jacexp.models import Network
 
 

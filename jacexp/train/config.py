@@ -122,6 +122,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 """The keys that take one of a few words."""
 
 
+UNLISTED = (
+    *("data.holdout", "data.mean", "data.std", "model.init", "model.pool", "model.filters"),
+    *("train.momentum_form", "train.schedule", "train.gamma"),
+)
+"""Switches that have no column of their own in ``runs.csv``."""
+
 METHODS = Path(__file__).parents[2] / "conf" / "method"
 """Where the methods' files lie."""
 
@@ -246,6 +252,19 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     kept["train"] = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device")}
     kept["dataset"] = dict(data)
     return kept
+
+
+def changed_switches(cfg: DictConfig) -> dict[str, Any]:
+    """Give the switches without a column in ``runs.csv`` that are not at the protocol's value, by key."""
+    protocol = OmegaConf.load(METHODS.parent / "protocol" / f"{cfg.protocol.name}.yaml")
+    assert isinstance(protocol, DictConfig)
+    usual = OmegaConf.merge(RunConfig, {part: protocol.get(part, {}) for part in ("data", "model", "train")})
+    pairs = {key: (OmegaConf.select(cfg, key), OmegaConf.select(usual, key)) for key in UNLISTED}
+    return {
+        key: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v
+        for key, (v, w) in pairs.items()
+        if v != w
+    }
 
 
 def data_root(cfg: DictConfig) -> Path:

@@ -14,7 +14,7 @@ from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network
 from jacexp.store import append_rows, load_network, provenance, save_network, write_atomically, write_json
-from jacexp.train.config import hyperparameters
+from jacexp.train.config import changed_switches, hyperparameters
 from jacexp.train.job import Job, loaders, prepare
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.trainer import make_trainer
@@ -140,7 +140,7 @@ def _describe(job: Job) -> dict[str, Any]:
         "select": cfg.select,
         "seed": cfg.seed,
         **strengths,
-        "options": json.dumps(hyper, sort_keys=True),
+        "options": json.dumps({**hyper, **changed_switches(cfg)}, sort_keys=True),
         "lr": cfg.train.lr,
         "momentum": cfg.train.momentum,
         "batch_size": cfg.train.batch_size,

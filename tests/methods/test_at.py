@@ -48,6 +48,15 @@ def test_its_gradient_is_that_of_both_losses_with_x_star_constant(name):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("name", ["at", "fast_at"])
+def test_x_star_brings_no_graph_along(name):
+    """The sign has no derivative, so a graph behind it would change nothing but the cost."""
+    net, tracked = network("conv"), []
+    net.register_forward_pre_hook(lambda module, args: tracked.append(args[0].requires_grad))
+    make(name, net, epsilon=0.1).terms(batch(), {})
+    assert tracked == [False]
+
+
 def test_x_star_leaves_the_range_of_pixels_unless_it_is_clipped():
     net, of = network("conv"), batch()
     x_star = adversarial(net, of, 0.3)

@@ -202,16 +202,12 @@ def test_tangents_are_computed_once_otherwise(configure):
         torch.testing.assert_close(batch.tangents, Tangents((1, 28, 28))(batch.x))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="raised by the loader, which knows no keys, after config.yaml is written"
-)
 def test_precomputed_tangents_of_augmented_images_are_refused_with_the_way_to_do_it(configure, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.augment=affine.*method\.precompute=false"):
         run(configure("+method=tbp", *SHORT, "data.augment=affine"))
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="the tangents' values are checked after config.yaml is written")
 @pytest.mark.parametrize("wrong", ["method.sigma=0", "method.tangent_unit=inch"])
 def test_wrong_tangents_are_refused_before_anything_is_written(configure, tmp_path, wrong):
     with pytest.raises(ConfigError, match=wrong.removeprefix("method.").removeprefix("tangent_")):
@@ -237,8 +233,8 @@ def test_a_strength_of_the_wrong_name_is_answered_with_the_right_one(configure, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="Hydra answers first: use +method.lam=0.1")
-def test_so_it_is_on_the_command_line(tmp_path):
+def test_so_it_is_where_hydra_would_advise_to_append_it(tmp_path):
+    """On the command line, ``method.lam=0.1`` without a plus."""
     words = ("+method=loss_ibp", "method.lam=0.1", f"paths.results={tmp_path}")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(CONF.parent / "train.py"), *words]

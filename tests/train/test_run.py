@@ -61,7 +61,21 @@ def test_a_run_leaves_its_files_and_its_row(configure, tmp_path):
     )
     assert (row["n_train"], row["n_val"], row["n_test"], row["epoch"]) == ("100", "50", "360", "2")
     assert row["val_loss"] == epochs[-1]["val_loss"]
-    assert json.loads(row["options"]) == {"detach": True, "n_iter": 1, "power": 1}
+    assert json.loads(row["options"]) == {"detach": True, "n_iter": 1, "power": 1, "data.holdout": 50}
+
+
+def test_switches_that_are_not_the_protocol_s_stand_in_the_row(configure):
+    """So that a table never takes a run with another pool, momentum or mean for the papers'."""
+    words = ("+method=none", "protocol=ibp", "data.subset=60", "data.holdout=30", "train.batch_size=20")
+    changes = ("model.filters=[2,3]", "model.pool=ceil", "data.mean=pixel", "train.momentum_form=accumulate")
+    row = run(configure(*words, *changes, "train.epochs=1"))["row"]
+    assert json.loads(row["options"]) == {
+        "data.holdout": 30,
+        "data.mean": "pixel",
+        "model.filters": [2, 3],
+        "model.pool": "ceil",
+        "train.momentum_form": "accumulate",
+    }
 
 
 def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path):
