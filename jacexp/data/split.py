@@ -43,7 +43,10 @@ def split(
     """
     n = len(images.x_train)
     if subset is not None and not 1 <= subset <= n:
-        raise ConfigError(f"subset={subset} must lie between 1 and the {n} training images of {images.name}")
+        raise ConfigError(
+            f"subset={subset} must lie between 1 and the {n} training images of {images.name}; "
+            "set data.subset to fewer images, or to null for all of them"
+        )
     if select not in ("holdout", "paper"):
         raise ConfigError(f"select={select} must be holdout or paper")
     drawn = torch.randperm(n, generator=make_generator(seed, "subset"))
