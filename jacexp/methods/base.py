@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import ClassVar, NamedTuple, TypedDict, Unpack
+from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
 import pytorch_lightning as pl
 import torch
@@ -74,6 +74,13 @@ class RegularizedModule(pl.LightningModule):
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
         return None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; Lightning notes its current hook in one forty times a step, which has to be quick."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
         """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""
@@ -187,34 +194,51 @@ class RegularizedModule(pl.LightningModule):
 
 
 class Sums:
-    """Running sums over samples, kept on the device so that adding to them waits for nothing."""
+    """Running sums over samples, added up on the device, and only now and then: a small network's step is short."""
+
+    FLUSH = 50
+    """Batches that wait to be added up together."""
 
     def __init__(self) -> None:
         """Start at zero samples."""
         self.n = 0
-        self.total: Tensor | None = None
+        self._waiting: list[tuple[Terms, Tensor]] = []
+        self._total: Tensor | None = None
 
     def add(self, terms: Terms, y: Tensor) -> None:
-        """Add a batch: cross-entropy, penalty and the number of correct answers."""
-        with torch.no_grad():
-            penalty = terms.penalty.mean() * len(y)
-            correct = (terms.logits.argmax(dim=1) == y).sum()
-            batch = torch.stack([terms.loss * len(y), terms.cross_entropy.sum(), penalty, correct]).double()
+        """Add a batch: loss, cross-entropy, penalty and the number of correct answers."""
         self.n += len(y)
-        self.total = batch if self.total is None else self.total + batch
+        self._waiting.append((Terms(*(t.detach() for t in terms)), y))
+        if len(self._waiting) >= self.FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        terms, ys = zip(*self._waiting, strict=True)
+        self._waiting = []
+        sizes = torch.tensor([len(y) for y in ys], device=ys[0].device).double()
+        losses = torch.stack([t.loss for t in terms]).double()
+        penalties = torch.stack([t.penalty.mean() for t in terms]).double()
+        correct = torch.cat([t.logits for t in terms]).argmax(dim=1) == torch.cat(ys)
+        ce = torch.cat([t.cross_entropy for t in terms]).double().sum()
+        total = torch.stack([losses @ sizes, ce, penalties @ sizes, correct.sum().double()])
+        self._total = total if self._total is None else self._total + total
 
     def means(self) -> dict[str, float]:
         """Give the means over the samples so far: loss, cross-entropy, penalty and accuracy."""
-        if self.total is None:
+        self._flush()
+        if self._total is None:
             return {}
-        loss, ce, penalty, accuracy = (self.total / self.n).tolist()
+        loss, ce, penalty, accuracy = (self._total / self.n).tolist()
         return {"loss": loss, "cross_entropy": ce, "penalty": penalty, "accuracy": accuracy}
 
     def counts(self) -> dict[str, float]:
         """Give the number of samples and of correct answers, and the mean cross-entropy."""
-        if self.total is None:
+        self._flush()
+        if self._total is None:
             return {}
-        _, ce, _, correct = self.total.tolist()
+        _, ce, _, correct = self._total.tolist()
         return {"n": self.n, "n_correct": int(correct), "loss": ce / self.n}
 
 

@@ -57,7 +57,8 @@ class Recipe:
 
     def optimizer(self, net: nn.Module) -> torch.optim.SGD:
         """Make the optimiser of a network's parameters."""
-        return torch.optim.SGD(net.parameters(), lr=self.step_size(0), momentum=self.momentum)
+        # fused: one call for all parameters, a tenth of a small network's step
+        return torch.optim.SGD(net.parameters(), lr=self.step_size(0), momentum=self.momentum, fused=True)
 
     def lr_at(self, epoch: int) -> float:
         """Give the learning rate α of an epoch, counted from 0.

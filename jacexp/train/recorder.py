@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from jacexp.data import Loader
 from jacexp.methods import RegularizedModule
 from jacexp.store import RunDirectory, save_network, write_atomically
 
@@ -53,8 +54,10 @@ class Recorder(Checkpoint):
         return min(self.rows, key=lambda row: row["val_loss"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Look at the clock."""
+        """Look at the clock, and tell the training images which epoch it is, for each has an order of its own."""
         self._started = time.perf_counter()
+        assert isinstance(trainer.train_dataloader, Loader)
+        trainer.train_dataloader.set_epoch(trainer.current_epoch)
 
     def on_train_batch_end(
         self,

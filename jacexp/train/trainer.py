@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from jacexp.data import Loader
 from jacexp.train.progress import progress_callbacks
 from jacexp.train.recorder import Recorder
 
@@ -22,22 +21,13 @@ def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
         devices=1,
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
         logger=instantiate(cfg.logger, save_dir=str(recorder.directory.path)) if cfg.logger else False,
-        callbacks=[*progress, EpochOrder(), recorder],
+        callbacks=[*progress, recorder],
         enable_checkpointing=True,
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-
-
-class EpochOrder(pl.Callback):
-    """Tells the training images which epoch it is, for each has an order of its own."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Pass the epoch on; the loader draws its order at the first batch."""
-        assert isinstance(trainer.train_dataloader, Loader)
-        trainer.train_dataloader.set_epoch(trainer.current_epoch)
 
 
 def quiet_lightning() -> None:
