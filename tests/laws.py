@@ -13,6 +13,8 @@ from torch import Tensor
 from jacexp.data import Batch, Tangents
 from jacexp.jacobian import linearize
 from jacexp.methods import RegularizedModule
+from jacexp.methods.none import Plain
+from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 from jacexp.random import make_generator
 from jacexp.train.config import hyperparameters, method_class
@@ -20,10 +22,8 @@ from tests.networks import IMAGE, images, labels, network
 
 CONF = Path(__file__).parents[1] / "conf"
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-OF_WEIGHTS = ("l2", "spec_bound")
-"""Methods whose penalty belongs to the weights and not to a sample."""
-OF_LOSS = ("at", "fast_at")
-"""Methods whose second term is a cross-entropy, not a norm of Jacobian products."""
+OF_JACOBIAN = ("spec", "frob", "loss_ibp", "pred_ibp", "tbp", "fast_tbp")
+"""The papers' penalties that are norms of Jacobian products."""
 
 
 def make(name: str, net: Network, **changes: object) -> RegularizedModule:
@@ -31,6 +31,11 @@ def make(name: str, net: Network, **changes: object) -> RegularizedModule:
     cfg = OmegaConf.load(CONF / "method" / f"{name}.yaml")
     typed = OmegaConf.create({"method": {**cfg.method, **changes}})
     return method_class(typed)(net, **hyperparameters(typed), seed=0, engine="autograd")
+
+
+def is_per_sample(name: str) -> bool:
+    """Whether a method has a penalty, and it is one number a sample."""
+    return not isinstance(make(name, network("mlp")), WeightPenalty | Plain)
 
 
 def batch(n: int = 5, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Batch:
@@ -55,7 +60,7 @@ def shape_and_sign(name: str) -> None:
     for scale in (1e-10, 1e-3, 1.0, 1e5):
         for dtype in (torch.float32, torch.float64):
             value = penalty(make(name, network("conv", dtype=dtype)), batch(5, scale, dtype))
-            assert value.shape == (() if name in (*OF_WEIGHTS, "none") else (5,))
+            assert value.shape == ((5,) if is_per_sample(name) else ())
             assert value.dtype == dtype
             assert value.isfinite().all(), scale
             assert (value >= 0).all(), scale
