@@ -172,11 +172,11 @@ def gradient_is_that_of_the_value(name: str, **exact: object) -> None:
         )
 
 
-def engines_agree(name: str, net: str) -> None:
+def engines_agree(name: str, net: str, **switches: object) -> None:
     """Both engines give the same products, so the same penalty and the same gradients."""
     found = []
     for engine in ("autograd", "passes"):
-        module = make(name, network(net))
+        module = make(name, network(net), **switches)
         module.engine = engine
         of = batch()
         noise = module.draw(of.x, make_generator(0, "noise"))

@@ -38,7 +38,7 @@ def spectral_norm(
     if n_iter == 0:
         return torch.linalg.matrix_norm(jacobian_of(lin).flatten(2), ord=2)
     u = power_iteration(lin, standard_normal_like(x, generator), n_iter)
-    return per_sample_norm(lin.vjp(u))
+    return per_sample_norm(lin.vjp(u.detach()))
 
 
 def frobenius_norm(

@@ -74,6 +74,15 @@ def test_running_statistics_move_once_and_nothing_is_left_behind(name):
     assert not any("forward" in vars(m) or m._forward_pre_hooks for m in net.modules())
 
 
+def test_batch_norm_s_epsilon_and_missing_running_statistics_are_seen():
+    net, x = body("batch_norm"), images()
+    net[1].eps = 0.5
+    jacobian = reference_jacobian(net, x)
+    torch.testing.assert_close(exact_jacobian(net, x, engine="autograd"), jacobian)
+    net[1].track_running_stats, net[1].running_mean, net[1].running_var = False, None, None
+    torch.testing.assert_close(exact_jacobian(net.eval(), x, engine="autograd"), jacobian)
+
+
 def test_batch_norm_lets_no_sample_into_the_jacobian_of_another():
     net, x = body("batch_norm"), images()
     frozen = frozen_copy(net, x)

@@ -151,3 +151,20 @@ def test_real_networks_in_train_mode(name):
         torch.testing.assert_close(frobenius_norm(net, x), sigma.square().sum(1).sqrt())
         estimate = spectral_norm(net, x, n_iter=2, generator=make_generator(1))
     torch.testing.assert_close(estimate, dense_power_iteration(jacobian, x, 2, make_generator(1)))
+
+
+@pytest.mark.parametrize("engine", ["autograd", "passes"])
+def test_the_gradient_of_the_estimate_holds_u_constant(engine):
+    net, x = body("conv"), images()
+    parameters = list(net.parameters())
+    jacobian = exact_jacobian(net, x, engine="autograd").flatten(2)
+    v = torch.randn(x.shape, dtype=x.dtype, generator=make_generator(0)).flatten(1)
+    u = nn.functional.normalize(torch.einsum("bci,bi->bc", jacobian, v), dim=1).detach()
+    expected = torch.einsum("bci,bc->bi", jacobian, u).norm(dim=1).sum()
+    found = spectral_norm(net, x, generator=make_generator(0), engine=engine).sum()
+    for one, other in zip(
+        torch.autograd.grad(found, parameters, allow_unused=True, materialize_grads=True),
+        torch.autograd.grad(expected, parameters, allow_unused=True, materialize_grads=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)

@@ -64,3 +64,22 @@ def test_gradient_is_that_of_the_value(name):
 @pytest.mark.parametrize("name", laws.METHODS)
 def test_engines_agree(name, net):
     laws.engines_agree(name, net)
+
+
+SWITCHED = [
+    ("spec", {"n_iter": 3}),
+    ("spec", {"power": 2}),
+    ("spec", {"detach": False, "n_iter": 2}),
+    ("frob", {"n_proj": 0}),
+    ("frob", {"n_proj": 3}),
+    ("loss_ibp", {"r": 2}),
+    ("loss_ibp", {"hessian": True}),
+    ("at", {"clip": True, "epsilon": 0.3}),
+    ("fast_at", {"clip": True, "epsilon": 0.3}),
+    ("fast_tbp", {"signed": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "switches"), SWITCHED)
+def test_engines_agree_at_every_switch(name, switches):
+    laws.engines_agree(name, "conv", **switches)

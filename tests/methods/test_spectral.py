@@ -161,3 +161,17 @@ def test_operator_norms_bound_the_jacobian_and_reshaped_ones_need_not():
 def test_wrong_hyperparameters_are_refused(name, wrong, says):
     with pytest.raises(ConfigError, match=says):
         make(name, network("mlp"), **wrong)
+
+
+def test_spec_bound_holds_u_constant_and_draws_it_anew():
+    net, of = network("mlp"), batch()
+    module = make("spec_bound", net)
+    generator = make_generator(0, "noise")
+    noise, later = module.draw(of.x, generator), module.draw(of.x, generator)
+    assert all(not torch.equal(noise[name], later[name]) for name in noise)
+    layers = [net.get_submodule(name).weight for name in noise]
+    us = [nn.functional.normalize(w @ v, dim=0).detach() for w, v in zip(layers, noise.values(), strict=True)]
+    expected = sum((w.T @ u).square().sum() for w, u in zip(layers, us, strict=True))
+    found = torch.autograd.grad(module.weight_penalty(noise), layers)
+    for one, other in zip(found, torch.autograd.grad(expected, layers), strict=True):
+        torch.testing.assert_close(one, other)

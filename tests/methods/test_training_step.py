@@ -1,0 +1,88 @@
+"""What every step draws, adds up and runs on."""
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from jacexp.methods import Recipe, RegularizedModule, Terms
+from jacexp.methods.base import Sums
+from tests.laws import batch, make
+from tests.networks import network
+
+
+def drawn(monkeypatch, method, *, seed=0, epoch=0, batch_idx=0):
+    """What a training step draws for its penalty, by name."""
+    module, kept = make(method, network("conv")), {}
+    module.seed = seed
+    draw = module.draw
+    monkeypatch.setattr(module, "draw", lambda x, generator: kept.setdefault("noise", draw(x, generator)))
+    monkeypatch.setattr(RegularizedModule, "current_epoch", property(lambda _: epoch))
+    module.training_step(batch(), batch_idx)
+    return kept["noise"]
+
+
+@pytest.mark.parametrize("method", ["spec", "frob", "spec_bound"])
+def test_noise_is_fresh_in_every_batch_epoch_and_seed_and_repeatable(monkeypatch, method):
+    first = drawn(monkeypatch, method)
+    for name, value in drawn(monkeypatch, method).items():
+        assert torch.equal(value, first[name])
+    for other in ({"seed": 1}, {"epoch": 1}, {"batch_idx": 1}):
+        for name, value in drawn(monkeypatch, method, **other).items():
+            assert not torch.equal(value, first[name]), other
+
+
+@pytest.mark.parametrize("method", ["none", "loss_ibp"])
+def test_dropout_masks_are_fresh_in_every_batch_epoch_and_seed_and_repeatable(monkeypatch, method):
+    module = make(method, network("dropout"))
+
+    def loss(seed=0, epoch=0, batch_idx=0):
+        module.seed = seed
+        monkeypatch.setattr(RegularizedModule, "current_epoch", property(lambda _: epoch))
+        return module.training_step(batch(), batch_idx).item()
+
+    before = torch.get_rng_state()
+    assert loss() == loss()
+    assert len({loss(), loss(seed=1), loss(epoch=1), loss(batch_idx=1)}) == 4
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_sums_weigh_every_sample_alike():
+    sums = Sums()
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
+    sums.add(
+        Terms(torch.tensor(5.0), torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 1, 4]), logits),
+        torch.tensor([0, 0, 0]),
+    )
+    sums.add(Terms(torch.tensor(1.0), torch.tensor([6.0]), torch.tensor(10.0), logits[:1]), torch.tensor([1]))
+    assert sums.means() == {"loss": 4.0, "cross_entropy": 3.0, "penalty": 4.0, "accuracy": 0.5}
+    assert sums.counts() == {"n": 4, "n_correct": 2, "loss": 3.0}
+
+
+def test_sums_do_not_depend_on_when_they_are_looked_at(monkeypatch):
+    totals = []
+    for flush in (1, 3, 50):
+        monkeypatch.setattr(Sums, "FLUSH", flush)
+        sums = Sums()
+        for i in range(7):
+            of, module = batch(i + 1), make("spec", network("conv"))
+            sums.add(module.terms(of, module.draw(of.x, torch.Generator().manual_seed(i))), of.y)
+        totals.append(sums.means())
+    for other in totals[1:]:
+        assert other == pytest.approx(totals[0], rel=1e-12)
+
+
+def test_the_cosine_schedule_is_pytorch_s():
+    recipe = Recipe(lr=0.1, schedule="cosine", epochs=10)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = CosineAnnealingLR(optimizer, T_max=10)
+    for epoch in range(10):
+        assert recipe.lr_at(epoch) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+def test_auto_takes_the_passes_where_every_layer_has_a_rule():
+    for net, explicit in (("conv", True), ("batch_norm", True), ("attention", False), ("dropout", False)):
+        module = make("loss_ibp", network(net))
+        module.engine = "auto"
+        assert (module.explicit_terms(batch(), {}) is not None) is explicit, net
