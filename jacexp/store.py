@@ -81,18 +81,22 @@ class RunDirectory:
         Raises:
             StoreError: if another process owns it, or the directory cannot be written.
         """
+        lock = FileLock(self / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout as error:
             raise StoreError(
                 f"run {self.id} is being trained by another process; nothing done here"
             ) from error
-        except PermissionError as error:
+        except OSError as error:
             raise StoreError(
-                f"{self.path} cannot be written; choose another folder with paths.results=DIR"
+                f"{self.path} cannot be written ({error}); choose another folder with paths.results=DIR"
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def write_atomically(path: Path, text: str) -> None:

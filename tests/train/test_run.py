@@ -236,6 +236,12 @@ def test_a_run_that_another_process_trains_is_left_to_it(configure):
         run(cfg)
 
 
+def test_a_results_folder_that_is_a_file_is_named(configure, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file.*cannot be written.*paths\.results=DIR"):
+        run(configure("+method=none", *SHORT, results=tmp_path / "file"))
+
+
 def test_names_follow_the_science_alone(configure, tmp_path):
     def name(*overrides, **where):
         return prepare(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
