@@ -47,7 +47,7 @@ class BatchNorm(Rule):
         if not self.moves or layer.num_batches_tracked is None:
             return layer.momentum or 0.0
         layer.num_batches_tracked.add_(1)
-        return 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
+        return 1 / float(layer.num_batches_tracked.max()) if layer.momentum is None else layer.momentum
 
     def tangent(self, v: Tensor) -> Tensor:
         """v γ/s."""

@@ -27,7 +27,7 @@ class ExplicitLoss(NamedTuple):
     """The loss of one batch and what it is made of."""
 
     loss: Tensor
-    """(), the mean over samples. Only this has a gradient."""
+    """(), the mean over samples; (N,) of N stacked networks. Only this has a gradient."""
     cross_entropy: Tensor
     """(B,), one a sample."""
     penalty: Tensor
@@ -57,22 +57,34 @@ class Step:
     The passes hold each sample's own vectors; the gradients are means over samples.
     """
 
-    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, *, move_statistics: bool = True) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        n_networks: int | None = None,
+        move_statistics: bool = True,
+    ) -> None:
         """Run the forward pass.
 
         Args:
             net: a network of layers with rules.
-            x: the batch, (B, *in).
+            x: the batch, (B, *in); (N · B, *in) of N stacked networks.
             y: its labels, (B,).
+            n_networks: N, if ``net`` is the body of a stack.
             move_statistics: whether train-mode batch norm moves its running statistics.
 
         Raises:
             ConfigError: for a layer whose rule does not say all about its derivatives.
         """
-        self.net, self.y, self.scale = net, y, 1 / len(y)
+        self.net, self.y, self.n_networks, self.scale = net, y, n_networks, (n_networks or 1) / len(y)
         self.inputs: dict[int, Tensor] = {}
         self.gradients: dict[int, Tensor] = {}
-        self.lin = PassesLinearization(net, x, self.inputs.__setitem__, move_statistics=move_statistics)
+        stacked = n_networks is not None
+        self.lin = PassesLinearization(
+            net, x, self.inputs.__setitem__, move_statistics=move_statistics, stacked=stacked
+        )
         for rule in self.lin.rules:
             if not rule.piecewise_linear:
                 raise ConfigError(
@@ -86,6 +98,10 @@ class Step:
         """softmax(z), (B, C)."""
         self.dy = self.p.scatter_add(1, y[:, None], -torch.ones_like(log_p[:, :1])).to(x.dtype)
         """p − onehot(y), the gradient of each sample's own cross-entropy at its logits, (B, C)."""
+
+    def again(self, x: Tensor, *, move_statistics: bool) -> "Step":
+        """Run the forward pass at other images of the same classes."""
+        return Step(self.net, x, self.y, n_networks=self.n_networks, move_statistics=move_statistics)
 
     def add(self, number: int, tangents: list[Tensor], adjoints: list[Tensor]) -> None:
         """Add the gradients of the parameters of layer ``number``; see `Rule.gradients`."""
@@ -113,27 +129,28 @@ class Step:
                 self.gradients[id(parameter)] = gradient if known is None else known + gradient
 
 
-def has_explicit_steps(net: nn.Module) -> bool:
-    """Say whether every layer of a network has a rule, and all are piecewise linear."""
+def has_explicit_steps(net: nn.Module, *, stacked: bool = False) -> bool:
+    """Say whether every layer of a network has a rule (if so asked, in a stack too), and all are piecewise linear."""
     try:
-        return all(rule.piecewise_linear for rule in program_of(net).bind(net))
+        return all(rule.piecewise_linear for rule in program_of(net).rules(stacked=stacked))
     except NoRuleError:
         return False
 
 
 def value_and_grads(
-    net: nn.Module, x: Tensor, y: Tensor, objective: Objective
+    net: nn.Module, x: Tensor, y: Tensor, objective: Objective, *, n_networks: int | None = None
 ) -> tuple[ExplicitLoss, dict[str, Tensor]]:
     """Compute an objective and its gradients by explicit passes, without an autograd graph.
 
-    A pure function of the tensors that ``net`` holds: under ``torch.func.functional_call`` and ``torch.func.vmap``
-    it trains stacked networks at once, with strengths as tensors, one a network.
+    A pure function of the tensors that ``net`` holds, which may be those of a stack of N networks.
 
     Args:
         net: a network of layers with rules, (B, *in) -> (B, C), for example ``Network.body``.
         x: the batch, (B, *in).
         y: its labels, (B,), int64.
         objective: what is minimised, mean over samples of ``objective.loss``.
+        n_networks: N, if ``net`` is the body of a `jacexp.methods.stack.Stack`: the rows of x and y are then those of
+            network after network, (N · B, ...), and the losses are (N,).
 
     Returns:
         The loss and its parts, and the gradient of the loss for each name of ``net.named_parameters()``.
@@ -143,7 +160,7 @@ def value_and_grads(
         ConfigError: for one that is not piecewise linear.
     """
     with torch.no_grad():
-        parts, gradients = _run(net, x, y, objective)
+        parts, gradients = _run(net, x, y, objective, n_networks)
         grads = {
             name: gradients[id(p)].to(p.dtype) if id(p) in gradients else torch.zeros_like(p)
             for name, p in net.named_parameters()
@@ -197,12 +214,13 @@ class _Explicit(torch.autograd.Function):
 
 
 def _run(
-    net: nn.Module, x: Tensor, y: Tensor, objective: Objective
+    net: nn.Module, x: Tensor, y: Tensor, objective: Objective, n_networks: int | None = None
 ) -> tuple[ExplicitLoss, dict[int, Tensor]]:
     with _one_precision(x) as dtype:
-        step = Step(net, x.to(dtype), y, move_statistics=objective.clean)
+        step = Step(net, x.to(dtype), y, n_networks=n_networks, move_statistics=objective.clean)
         penalty = objective.run(step)
-    loss = objective.loss(step.cross_entropy, penalty).mean()
+    losses = objective.loss(step.cross_entropy, penalty)
+    loss = losses.mean() if n_networks is None else losses.view(n_networks, -1).mean(dim=1)
     return ExplicitLoss(loss, step.cross_entropy, penalty, step.lin.logits), step.gradients
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jacexp.jacobian.explicit import Objective, Step
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.jacobian.objectives import Passed, Penalized, Strength
+from jacexp.jacobian.objectives import Passed, Penalized, Strength, scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class OfGradient(Penalized):
         adjoints: Passed = {}
         g = lin.backward(step.dy, loss=not self.hessian, fork=True, seen=adjoints.__setitem__)
         penalty, w = self.value_and_direction(g)
-        w = w * self.strength
+        w = scaled(w, self.strength)
         if not self.hessian:
             lin.jvp(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
             return penalty
@@ -88,7 +88,7 @@ class PredIBP(Penalized):
         tangents: Passed = {}
         d = lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__)
         Jd = lin.jvp(d, tangents.__setitem__)
-        s = self.strength * Jd.sign()
+        s = scaled(Jd.sign(), self.strength)
         lin.adjoints(s, lambda i, s_i: step.add(i, [tangents.pop(i)], [adjoints.pop(i)[:n], s_i]))
         return per_sample_norm(Jd, 1)
 
@@ -105,7 +105,7 @@ class TBP(Penalized):
         passed: Passed = {}
         t = self.tangents.transpose(0, 1).flatten(0, 1).to(step.dy.dtype)
         Jt = step.lin.jvp(t, passed.__setitem__)
-        rows = torch.cat([step.dy, self.strength * Jt.sign()])
+        rows = torch.cat([step.dy, scaled(Jt.sign(), self.strength)])
         step.lin.adjoints(rows, lambda i, u: step.add(i, [passed.pop(i)], [u]), loss=True)
         return per_sample_norm(Jt, 1).view(-1, len(step.y)).sum(dim=0)
 
@@ -139,7 +139,7 @@ class Adversarial(Objective):
         x = step.lin.x + self.epsilon * g.sign()
         if self.bounds is not None:
             x = x.maximum(self.bounds[0]).minimum(self.bounds[1])
-        star = Step(step.net, x.to(g.dtype), step.y, move_statistics=self.fast)
+        star = step.again(x.to(g.dtype), move_statistics=self.fast)
         star.lin.adjoints(
             half * star.dy,
             lambda i, dy: step.add_with(star, i, None if self.fast else adjoints.pop(i)[:n], dy),

@@ -42,7 +42,11 @@ class Weighted(Rule):
         if self.b is None:
             return dW, None
         dy = adjoints if shared or not v else adjoints[: x.shape[0]]
-        return dW, scale * dy.sum([d for d in range(dy.ndim) if d != self.channel_dim(dy)])
+        return dW, scale * self.bias_gradient(dy)
+
+    def bias_gradient(self, dy: Tensor) -> Tensor:
+        """Give ∂⟨dy, b⟩/∂b, summed over rows and pixels."""
+        return dy.sum([d for d in range(dy.ndim) if d != self.channel_dim(dy)])
 
     def channel_dim(self, y: Tensor) -> int:
         """Say which dimension of the output b belongs to."""

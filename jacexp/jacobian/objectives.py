@@ -13,9 +13,10 @@ from torch import Tensor
 
 from jacexp.jacobian.explicit import Objective, Step
 from jacexp.jacobian.norms import per_sample_norm, unit
+from jacexp.jacobian.rules import as_rows, per_sample
 
 Strength = float | Tensor
-"""A number, or a tensor () with an entry a network under vmap."""
+"""A number, or a tensor (B,), one a sample: stacked networks differ in theirs."""
 
 Passed = dict[int, Tensor]
 """What entered the steps with parameters, or came back to them, in one pass."""
@@ -118,6 +119,20 @@ def unit_backward(a: Tensor, g: Tensor) -> Tensor:
     return torch.where(length > 0, gradient / torch.where(length > 0, length, 1), 0).view_as(a)
 
 
+def along(strength: Strength, x: Tensor) -> Strength:
+    """Shape a strength so that it broadcasts over x, (B, ...)."""
+    return (
+        strength.view(-1, *[1] * (x.ndim - 1)) if isinstance(strength, Tensor) and strength.ndim else strength
+    )
+
+
+def scaled(w: Tensor, strength: Strength) -> Tensor:
+    """Multiply k vectors a sample, (k · B, ...), by a strength."""
+    if not isinstance(strength, Tensor) or strength.ndim == 0:
+        return w * strength
+    return as_rows(per_sample(w, len(strength)) * along(strength.to(w.dtype), w), w.ndim)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frobenius(Penalized):
     """CE + lam · (C/n) Σ_j ‖Jᵀu_j‖² (Johansson et al., Eq. 2).
@@ -135,6 +150,6 @@ class Frobenius(Penalized):
         rows = torch.cat([step.dy, self.u.flatten(0, 1).to(step.dy.dtype)])
         w = step.lin.backward(rows, loss=True, seen=adjoints.__setitem__)
         penalty = n_classes * per_sample_norm(w).square().view(n, -1).mean(dim=0)
-        w = w * (2 * self.strength * n_classes / n)
+        w = scaled(w, 2 * self.strength * n_classes / n)
         step.lin.jvp(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
         return penalty

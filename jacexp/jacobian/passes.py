@@ -24,7 +24,13 @@ class PassesLinearization:
     """
 
     def __init__(
-        self, net: nn.Module, x: Tensor, seen: Seen | None = None, *, move_statistics: bool = True
+        self,
+        net: nn.Module,
+        x: Tensor,
+        seen: Seen | None = None,
+        *,
+        move_statistics: bool = True,
+        stacked: bool = False,
     ) -> None:
         """Run the forward pass.
 
@@ -33,6 +39,7 @@ class PassesLinearization:
             x: the batch, (B, *in).
             seen: told the number and the input of each step with parameters.
             move_statistics: whether train-mode batch norm moves its running statistics.
+            stacked: whether the parameters are those of several networks; see `jacexp.jacobian.stack`.
 
         Raises:
             NoRuleError: for a layer without a rule.
@@ -40,7 +47,7 @@ class PassesLinearization:
         """
         self.x = x
         self.program = program_of(net)
-        self.rules = self.program.bind(net)
+        self.rules = self.program.bind(net, stacked=stacked)
         for rule in self.rules:
             rule.move_statistics = move_statistics
         self.logits = self.program.sweep([rule.forward for rule in self.rules], fast_layout(x), seen)

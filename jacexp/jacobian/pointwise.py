@@ -61,8 +61,12 @@ class Dropout(Rule):
 
     def forward(self, x: Tensor) -> Tensor:
         """y = x ⊙ mask."""
-        self.mask = self.draw(torch.ones_like(x), self.p, training=True) if self.p else None
+        self.mask = self.new_mask(x) if self.p else None
         return self.tangent(x)
+
+    def new_mask(self, x: Tensor) -> Tensor:
+        """Draw z/(1 − p) in the shape of x."""
+        return self.draw(torch.ones_like(x), self.p, training=True)
 
     def tangent(self, v: Tensor) -> Tensor:
         """V ⊙ mask."""

@@ -13,6 +13,7 @@ from jacexp.jacobian import batchnorm, functions, linear, pooling  # noqa: F401 
 from jacexp.jacobian.pointwise import Add, ReLU
 from jacexp.jacobian.pooling import Select
 from jacexp.jacobian.rules import FUNCTIONS, RULES, NoRuleError, Rule
+from jacexp.jacobian.stack import STACKED
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,20 @@ class Program:
     done: tuple[tuple[int, ...], ...]
     """For each step, the values that no later step needs."""
 
-    def bind(self, net: nn.Module) -> list[Rule]:
-        """Read each layer as it stands now: its settings and its tensors."""
-        return [
-            step.rule(submodule(net, s) if isinstance(s := step.layer, str) else s) for step in self.steps
-        ]
+    def bind(self, net: nn.Module, *, stacked: bool = False) -> list[Rule]:
+        """Read each layer as it stands now: its settings and its tensors, (N, ...) where networks are stacked."""
+        layers = [submodule(net, s.layer) if isinstance(s.layer, str) else s.layer for s in self.steps]
+        return [rule(layer) for rule, layer in zip(self.rules(stacked=stacked), layers, strict=True)]
+
+    def rules(self, *, stacked: bool = False) -> list[type[Rule]]:
+        """Give the rule of each step."""
+        return [self._stacked_rule(n) if stacked else step.rule for n, step in enumerate(self.steps)]
+
+    def _stacked_rule(self, number: int) -> type[Rule]:
+        rule = self.steps[number].rule
+        if rule not in STACKED and self.weighted[number]:
+            raise NoRuleError(f"no stacked rule for {rule.__name__}: its networks cannot be trained as one")
+        return STACKED.get(rule, rule)
 
     def sweep(
         self,

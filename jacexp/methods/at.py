@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from jacexp.data import Batch
 from jacexp.jacobian import invariance, linearize
+from jacexp.jacobian.objectives import along
 from jacexp.methods.base import Noise, RegularizedModule, Settings, Terms, require
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
 from jacexp.models import Network
@@ -38,10 +39,12 @@ class AdversarialTraining(RegularizedModule):
 
     def objective(self, batch: Batch, noise: Noise) -> invariance.Adversarial:  # noqa: ARG002
         """Give the explicit passes, which see x in the network's units."""
-        normalize = self.net.normalize
-        bounds = normalize(torch.zeros_like(batch.x[:1])), normalize(torch.ones_like(batch.x[:1]))
-        step = normalize.direction(torch.full_like(batch.x[:1], self.epsilon))
-        return invariance.Adversarial(epsilon=step, fast=self.fast, bounds=bounds if self.clip else None)
+        normalize, one = self.net.normalize, torch.ones_like(batch.x[:1])
+        return invariance.Adversarial(
+            epsilon=normalize.direction(one * along(self.epsilon, one)),
+            fast=self.fast,
+            bounds=(normalize(0 * one), normalize(one)) if self.clip else None,
+        )
 
     def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
         """Give the loss; the penalty that is logged is CE(x*), (B,)."""

@@ -1,6 +1,6 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
@@ -54,6 +54,9 @@ class RegularizedModule(pl.LightningModule):
     strength: ClassVar[str | None] = None
     """The name of the hyper-parameter that is the method's strength: ``lam``, ``beta``, ``epsilon`` or None."""
 
+    sample_dim: ClassVar[int] = 0
+    """The dimension of what `draw` gives that counts the samples."""
+
     def __init__(self, net: Network, **settings: Unpack[Settings]) -> None:
         """Take the network and how it is trained.
 
@@ -85,6 +88,10 @@ class RegularizedModule(pl.LightningModule):
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
         """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""
         return {}
+
+    def stacked_noise(self, drawn: Sequence[Noise]) -> Noise:
+        """Join what `draw` gave for each network to what a stack of them needs."""
+        return {name: torch.cat([noise[name] for noise in drawn], dim=self.sample_dim) for name in drawn[0]}
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """Give the penalty of each sample, (B,), from the linearised network."""

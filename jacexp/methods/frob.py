@@ -20,6 +20,7 @@ class FrobeniusNorm(RegularizedModule):
     """
 
     strength = "lam"
+    sample_dim = 1
 
     def __init__(self, net: Network, *, lam: float, n_proj: int = 1, **settings: Unpack[Settings]) -> None:
         """Take the strength lam ≥ 0 and the number of projections, 0 for the exact norm.

@@ -1,5 +1,8 @@
 """What the methods share whose penalty belongs to the weights and not to a sample."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from jacexp.data import Batch
@@ -8,6 +11,10 @@ from jacexp.methods.base import Noise, RegularizedModule, Terms
 
 class WeightPenalty(RegularizedModule):
     """Plain training with a penalty on the weights: loss = mean(CE) + strength · penalty, one number a network."""
+
+    def stacked_noise(self, drawn: Sequence[Noise]) -> Noise:
+        """Stack what `draw` gave for each network, (N, ...): it has no samples."""
+        return {name: torch.stack([noise[name] for noise in drawn]) for name in drawn[0]}
 
     def weight_penalty(self, noise: Noise) -> Tensor:
         """Give the penalty, ()."""

@@ -1,0 +1,167 @@
+"""Several runs of one method as one: stacked networks, each with its own strength, draws and class of images."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jacexp.data import Batch
+from jacexp.jacobian.explicit import value_and_grads
+from jacexp.jacobian.objectives import Plain
+from jacexp.jacobian.stack import RandomStreams
+from jacexp.methods.base import Noise, RegularizedModule, Terms
+from jacexp.methods.weights import WeightPenalty
+from jacexp.models import Network
+
+
+class StackedNormalize(nn.Module):
+    """`jacexp.models.network.Normalize` with a mean and a deviation for each network."""
+
+    def __init__(self, nets: Sequence[Network]) -> None:
+        """Take those of the networks, (C, 1, 1) or (C, H, W) each."""
+        super().__init__()
+        self.mean = torch.stack([net.normalize.mean for net in nets])
+        self.std = torch.stack([net.normalize.std for net in nets])
+        self.n_rows = 0
+
+    def rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        """Give mean and deviation of each of N · B rows."""
+        if n_rows != self.n_rows:
+            self.n_rows, repeats = n_rows, n_rows // len(self.mean)
+            self.mean_rows = self.mean.repeat_interleave(repeats, dim=0)
+            self.std_rows = self.std.repeat_interleave(repeats, dim=0)
+        return self.mean_rows, self.std_rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(x − mean_n) / std_n, (N · B, C, H, W); of one image, (1, C, H, W), as many rows as the last batch had."""
+        mean, std = self.rows(len(x) if len(x) > 1 else self.n_rows)
+        return (x - mean) / std
+
+    def direction(self, t: Tensor) -> Tensor:
+        """t / std_n, (N · B, ..., C, H, W)."""
+        std = self.rows(len(t) if len(t) > 1 else self.n_rows)[1]
+        return t / std.view(len(std), *[1] * (t.ndim - 4), *std.shape[1:])
+
+
+class Stack(nn.Module):
+    """N networks of one architecture as one.
+
+    Attributes:
+        body: the layers, with parameters and buffers (N, ...), for `value_and_grads`; it cannot be called.
+        normalize: each network's normalisation.
+        weights: (N, P), every parameter of each network in a row. Those of ``body`` and of the networks themselves are
+            views of it, and the networks' buffers views of ``body``'s: what trains the stack trains the networks.
+        names: the parameters in the order of ``weights``.
+        streams: where dropout draws.
+    """
+
+    def __init__(self, nets: Sequence[Network]) -> None:
+        """Stack networks that lie on one device."""
+        super().__init__()
+        self.n, self.n_classes = len(nets), nets[0].n_classes
+        self.body = copy.deepcopy(nets[0].body)
+        self.normalize = StackedNormalize(nets)
+        bodies = [net.body for net in nets]
+        self.names = [name for name, _ in self.body.named_parameters()]
+        self.weights = torch.stack(
+            [torch.cat([p.detach().flatten() for p in body.parameters()]) for body in bodies]
+        )
+        self.streams = RandomStreams(self.n, self.weights.device)
+        for layer in self.body.modules():
+            layer.streams = self.streams  # type: ignore[assignment]  # read by the rule of dropout
+        self._share_parameters(bodies)
+        self._share_buffers(bodies)
+
+    def _share_parameters(self, bodies: list[nn.Module]) -> None:
+        start = 0
+        for name in self.names:
+            p = self.body.get_parameter(name)
+            stacked = self.weights[:, start : start + p.numel()].view(self.n, *p.shape)
+            start += p.numel()
+            layer, _, own = name.rpartition(".")
+            self.body.get_submodule(layer)._parameters[own] = nn.Parameter(stacked, requires_grad=False)
+            for body, part in zip(bodies, stacked, strict=True):
+                body.get_parameter(name).data = part
+
+    def _share_buffers(self, bodies: list[nn.Module]) -> None:
+        for name in [name for name, _ in self.body.named_buffers()]:
+            stacked = torch.stack([body.get_buffer(name) for body in bodies])
+            layer, _, own = name.rpartition(".")
+            for owner, part in zip([self.body, *bodies], [stacked, *stacked], strict=True):
+                owner.get_submodule(layer)._buffers[own] = part
+
+    def in_a_row(self, gradients: dict[str, Tensor]) -> Tensor:
+        """Lay gradients (N, ...) out as ``weights``, (N, P)."""
+        return torch.cat([gradients[name].flatten(1) for name in self.names], dim=1)
+
+
+class StackedMethod:
+    """One method on stacked networks that may differ in strength, seed and normalisation, and in nothing else."""
+
+    def __init__(self, modules: Sequence[RegularizedModule]) -> None:
+        """Take each network's method. The networks are shared from now on; see `Stack`."""
+        self.modules = list(modules)
+        self.stack = Stack([module.net for module in modules])
+        # A shell of the first one: its settings, around the stack, with all strengths in place of its own.
+        self.method = copy.copy(modules[0])
+        self.method.__dict__["_modules"] = {"net": self.stack}
+        self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
+        self.plain = all(module.strength_value() == 0 for module in modules)
+        self._generators = [torch.Generator(self.stack.weights.device) for _ in modules]
+
+    def draw(self, x: Tensor, seeds: Sequence[int]) -> Noise:
+        """Draw what each network would draw alone from the stream of its seed, for x (N · B, *in)."""
+        if self.plain:
+            return {}
+        parts = zip(self.modules, x.chunk(self.stack.n), self._generators, seeds, strict=True)
+        drawn = [module.draw(x_n, generator.manual_seed(seed)) for module, x_n, generator, seed in parts]
+        return self.modules[0].stacked_noise(drawn)
+
+    def terms(self, batch: Batch, noise: Noise) -> tuple[Terms, Tensor]:
+        """Give the loss of each network's batch, and its gradient.
+
+        Args:
+            batch: the rows of network after network, (N · B, ...).
+            noise: what `draw` gave.
+
+        Returns:
+            The terms, with a loss (N,) and a penalty (N · B,) or (N,), and the gradients as ``weights``, (N, P).
+        """
+        x = self.stack.normalize(batch.x)
+        template = self.modules[0]
+        rows = self.strengths.repeat_interleave(len(batch.x) // self.stack.n)
+        if self.method.strength:
+            setattr(self.method, self.method.strength, rows)
+        objective = None if self.plain else self.method.objective(batch, noise)
+        parts, gradients = value_and_grads(
+            self.stack.body, x, batch.y, objective or Plain(), n_networks=self.stack.n
+        )
+        terms, gradient = Terms(*parts), self.stack.in_a_row(gradients)
+        if self.plain or not isinstance(template, WeightPenalty):
+            return terms, gradient
+        penalty, of_penalty = self._weight_penalty(template, noise)
+        loss = terms.loss + self.strengths * penalty
+        return terms._replace(loss=loss, penalty=penalty), gradient + self.strengths[:, None] * of_penalty
+
+    def _weight_penalty(self, method: WeightPenalty, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Give each network's penalty, (N,), and its gradient, (N, P)."""
+        template, body = _PenaltyOfWeights(method), self.stack.body
+        weights = {f"method.net.body.{name}": body.get_parameter(name).detach() for name in self.stack.names}
+
+        def penalty(weights: dict[str, Tensor], noise: Noise) -> Tensor:
+            return torch.func.functional_call(template, weights, (noise,))
+
+        gradients, values = torch.func.vmap(torch.func.grad_and_value(penalty))(weights, noise)
+        return values, torch.cat([g.flatten(1) for g in gradients.values()], dim=1)
+
+
+class _PenaltyOfWeights(nn.Module):
+    """A weight penalty as a module that can be called with other weights."""
+
+    def __init__(self, method: WeightPenalty) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, noise: Noise) -> Tensor:
+        return self.method.weight_penalty(noise)

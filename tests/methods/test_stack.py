@@ -1,0 +1,106 @@
+"""A stack of networks has, for each of them, the loss, gradient and statistics that it would have alone."""
+
+import pytest
+import torch
+
+from jacexp.data import Batch
+from jacexp.errors import ConfigError
+from jacexp.methods.stack import StackedMethod
+from tests.laws import METHODS, batch, make
+from tests.networks import network
+
+N, B = 3, 4
+SEEDS = [7, 8, 9]
+NETWORKS = ("conv", "mlp", "batch_norm", "residual", "dropout_and_batch_norm")
+
+
+def modules(method, kind):
+    """Make a method on networks that differ in weights, normalisation and strength."""
+    made = [make(method, network(kind, seed=n)) for n in range(N)]
+    for n, module in enumerate(made):
+        module.net.normalize.mean += 0.1 * n
+        module.net.normalize.std *= 1 + n
+        if module.strength:
+            setattr(module, module.strength, 0.1 * (n + 1))
+    return made
+
+
+def terms_alone(module, of, seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if not module.strength:
+            return module.plain_terms(of)
+        return module.terms(of, module.draw(of.x, torch.Generator().manual_seed(seed)))
+
+
+def part(of, n):
+    return Batch(*(t[n * B : (n + 1) * B] for t in of))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_each_network_is_as_alone(method, kind):
+    together, alone = modules(method, kind), modules(method, kind)
+    of = batch(N * B)
+    stacked = StackedMethod(together)
+    stacked.stack.streams.seed(SEEDS)
+    terms, gradients = stacked.terms(of, stacked.draw(of.x, SEEDS))
+    for n, module in enumerate(alone):
+        expected = terms_alone(module, part(of, n), SEEDS[n])
+        expected.loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in module.net.parameters()])
+        assert (gradients[n] - gradient).norm() < 1e-10 * gradient.norm()
+        torch.testing.assert_close(terms.loss[n], expected.loss.detach(), rtol=1e-11, atol=0)
+        for got, want in zip(terms[1:], expected[1:], strict=True):
+            own = got.view(N, -1, *want.shape[1:])[n]
+            torch.testing.assert_close(own, want.detach().expand_as(own), rtol=1e-9, atol=1e-14)
+        for (name, b), c in zip(together[n].net.named_buffers(), module.net.buffers(), strict=True):
+            torch.testing.assert_close(b, c, rtol=1e-11, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_that_is_not_finite_leaves_the_others_alone(method):
+    healthy, sick = modules(method, "batch_norm"), modules(method, "batch_norm")
+    of = batch(N * B)
+    gradients = []
+    for made in (healthy, sick):
+        stacked = StackedMethod(made)
+        if made is sick:
+            stacked.stack.weights[1] = float("nan")
+        gradients.append(stacked.terms(of, stacked.draw(of.x, SEEDS))[1])
+    assert torch.equal(gradients[0][[0, 2]], gradients[1][[0, 2]])
+    assert gradients[1][1].isnan().any()
+
+
+def test_networks_are_views_of_the_stack():
+    made = modules("spec", "batch_norm")
+    stack = StackedMethod(made).stack
+    with torch.no_grad():
+        stack.weights.mul_(2)
+        stack.body.get_buffer("1.running_mean").add_(1)
+    for n, module in enumerate(made):
+        own = torch.cat([p.detach().flatten() for p in module.net.parameters()])
+        assert torch.equal(own, stack.weights[n])
+        assert torch.equal(module.net.body[1].running_mean, torch.ones(3, dtype=torch.float64))
+        fresh = modules("spec", "batch_norm")[n].net
+        assert torch.equal(own, 2 * torch.cat([p.detach().flatten() for p in fresh.parameters()]))
+
+
+def test_strength_zero_is_plain_training():
+    made = modules("at", "conv")
+    for module in made:
+        module.epsilon = 0.0
+    of = batch(N * B)
+    stacked, plain = StackedMethod(made), StackedMethod(modules("none", "conv"))
+    assert stacked.draw(of.x, SEEDS) == {}
+    (terms, gradients), (expected, wanted) = stacked.terms(of, {}), plain.terms(of, {})
+    assert torch.equal(terms.loss, expected.loss)
+    assert torch.equal(gradients, wanted)
+    assert not terms.penalty.any()
+
+
+def test_a_layer_without_a_stacked_rule_is_refused():
+    stacked = StackedMethod(modules("spec", "attention"))
+    of = batch(N * B)
+    with pytest.raises(ConfigError, match="Attention"):
+        stacked.terms(of, stacked.draw(of.x, SEEDS))
