@@ -29,6 +29,7 @@ def pgd(
     eta: float = 2 / 255,
     tally: Tally = "final",
     seed: int = 0,
+    n_samples: int | None = None,
     batch_size: int = 250,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -48,6 +49,7 @@ def pgd(
         eta: step size in [0,1] pixel units.
         tally: ``final`` (torchattacks) or ``worst``.
         seed: of the random start; networks evaluated with one seed start at the same points.
+        n_samples: attack the first so many images; None attacks all.
         batch_size: images a pass; the random starts do not depend on it.
         progress: told of the samples done.
 
@@ -65,7 +67,7 @@ def pgd(
         return batch.x + uniform_like(batch, delta, seed, "pgd"), batch.y
 
     attack = Attack(cross_entropy, begin, check_counts("steps", steps), delta, eta, tally, seed)
-    return attack.curve(net, x, y, batch_size, progress)
+    return attack.curve(net, x, y, n_samples, batch_size, progress)
 
 
 def tpgd(
@@ -78,6 +80,7 @@ def tpgd(
     eta: float = 2 / 255,
     tally: Tally = "final",
     seed: int = 0,
+    n_samples: int | None = None,
     batch_size: int = 250,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -95,6 +98,7 @@ def tpgd(
         eta: step size in [0,1] pixel units.
         tally: ``final`` (torchattacks) or ``worst``; see `pgd`.
         seed: of the random start; networks evaluated with one seed start at the same points.
+        n_samples: attack the first so many images; None attacks all.
         batch_size: images a pass; the random starts do not depend on it.
         progress: told of the samples done.
 
@@ -113,7 +117,7 @@ def tpgd(
         return batch.x + 0.001 * normal_like(batch, seed, "tpgd"), p
 
     attack = Attack(divergence, begin, check_counts("steps", steps), delta, eta, tally, seed)
-    return attack.curve(net, x, y, batch_size, progress)
+    return attack.curve(net, x, y, n_samples, batch_size, progress)
 
 
 @dataclass(frozen=True)
@@ -147,10 +151,16 @@ class Attack:
             raise ConfigError(f"tally={self.tally!r} is unknown; choose one of {', '.join(get_args(Tally))}")
 
     def curve(
-        self, net: nn.Module, x: Tensor, y: Tensor, batch_size: int, progress: Progress | None
+        self,
+        net: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        n_samples: int | None,
+        batch_size: int,
+        progress: Progress | None,
     ) -> pd.DataFrame:
-        """Attack all samples and count those that are right at each number of steps."""
-        samples = check_samples(net, x, y)
+        """Attack the first samples, or all, and count those that are right at each number of steps."""
+        samples = check_samples(net, x, y, n_samples)
         parts = []
         with frozen(net):
             for batch in samples.batches(batch_size, progress):
@@ -158,7 +168,13 @@ class Attack:
                 parts.append((*self.climb(net, batch), is_correct(net, noisy, batch.y)))
         correct, dead, under_noise = (torch.cat(part, dim=-1).cpu() for part in zip(*parts, strict=True))
         rows = [self._row(step, correct[step], dead, under_noise) for step in self.steps]
-        settings = {"delta": self.delta, "eta": self.eta, "tally": self.tally, "seed": self.seed}
+        settings = {
+            "delta": self.delta,
+            "eta": self.eta,
+            "tally": self.tally,
+            "seed": self.seed,
+            "n_samples": n_samples,
+        }
         return frame(rows, threat=f"pixels within Linf {self.delta:.4g}, clipped to [0,1]", settings=settings)
 
     def climb(self, net: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

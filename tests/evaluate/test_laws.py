@@ -186,6 +186,7 @@ def test_an_unknown_setting_is_one_clear_error(name, net):
         ("pgd", {"steps": [1.5]}),
         ("pgd", {"steps": [-1]}),
         ("pgd", {"delta": 0}),
+        ("pgd", {"n_samples": 0}),
         ("pgd", {"tally": "best"}),
         ("tpgd", {"eta": -0.1}),
         ("square", {"chunk": 0}),

@@ -94,6 +94,15 @@ def test_asking_for_other_numbers_of_steps_changes_no_count(evaluation):
     assert all_of_them.index.tolist() == [5, 0, 1, 10]
 
 
+@pytest.mark.parametrize("evaluation", [pgd, tpgd])
+def test_n_samples_takes_the_first(evaluation):
+    net, (x, y) = convnet(), images(12)
+    first = evaluation(net, x, y, steps=[0, 3], n_samples=7)
+    alone = evaluation(net, x[:7], y[:7], steps=[0, 3])
+    assert first["n"].tolist() == [7, 7]
+    assert first["n_correct"].tolist() == alone["n_correct"].tolist()
+
+
 def test_tpgd_never_sees_the_labels():
     net, x, y = small(torch.float64)
     right = tpgd(net, x, y, steps=STEPS, delta=DELTA, eta=ETA)["n_correct"]
