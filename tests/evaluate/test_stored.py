@@ -132,7 +132,7 @@ def test_filters_choose_runs_by_column(tmp_path, filters, found):
 
 def test_filters_that_nothing_can_match_are_named(tmp_path):
     add_run(tmp_path)
-    with pytest.raises(ConfigError, match="methd is no column of runs.csv"):
+    with pytest.raises(ConfigError, match="methd is no column of runs"):
         matching(tmp_path, {"methd": ["spec"]})
     with pytest.raises(StoreError, match=r"no run in .* matches method=spec; train one first"):
         matching(tmp_path, {"method": ["spec"]})
