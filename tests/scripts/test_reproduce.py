@@ -30,15 +30,16 @@ sys.exit("l2" in sys.argv[2])
 """Writes down what it is told to train; l2 fails."""
 
 SLOW = """
-import signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 def save(*_):
+    with Path(sys.argv[1]).with_name("saved").open("a") as file:
+        file.write("once ")
     time.sleep(0.3)
-    Path(sys.argv[1]).with_name("saved").open("a").write("once ")
     sys.exit(1)
 signal.signal(signal.SIGINT, save)
 signal.signal(signal.SIGTERM, save)
-Path(sys.argv[1]).write_text("begun")
+Path(sys.argv[1]).write_text(f"leads its group: {os.getpgrp() == os.getpid()}")
 time.sleep(60)
 """
 """Trains for long, and saves when it is told to stop."""
@@ -142,6 +143,9 @@ sys.exit(script["run_all"](planned, [sys.executable, {str(stand_in)!r}, {str(log
     out, err = parent.communicate(timeout=60)
     assert parent.returncode == 128 + number
     assert (tmp_path / "saved").read_text() == "once "
+    assert (
+        log.read_text() == "leads its group: True"
+    )  # or the terminal's signal would come beside the parent's
     assert "[2/5]" not in out
     assert err == "\nstopped at spec on kmnist; start again to go on\n"
 
