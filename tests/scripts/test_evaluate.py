@@ -135,3 +135,8 @@ def test_a_foreign_table_is_one_error_for_all_runs(script, tmp_path):
     (tmp_path / "curves.csv").write_text("a,b\n")
     with pytest.raises(StoreError, match="has the columns"):
         script.start(*NOISE)
+
+
+def test_settings_are_checked_before_runs_are_looked_for(script):
+    with pytest.raises(ConfigError, match="takes a list of numbers"):
+        script.start("eval=white_noise", "eval.sigmas=0.1")
