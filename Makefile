@@ -47,18 +47,20 @@ lint: setup ## style: ruff's rules and formatting
 types: setup ## static types
 	$(PY) -m mypy
 
+WHERE = $(if $(RESULTS),'paths.results=$(RESULTS)')
+
 .PHONY: reproduce-tables
-reproduce-tables: setup ## every table and the scorecard, from stored results
-	$(PY) scripts/tables.py
+reproduce-tables: setup ## every table and the scorecard, from stored results; RESULTS=DIR reads others
+	$(PY) scripts/tables.py $(WHERE)
 
 .PHONY: figures
-figures: setup ## every figure, from stored results
-	$(PY) scripts/figures.py
+figures: setup ## every figure, from stored results; RESULTS=DIR as above
+	$(PY) scripts/figures.py $(WHERE)
 
 .PHONY: reproduce-runs
-reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it
+reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, DRY=1 prints it
 	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \
-	  $(if $(DATASET),--dataset '$(DATASET)')
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(DRY),--dry-run) $(WHERE)
 
 .PHONY: clean
 clean: ## remove build products and caches; never results, data or .venv

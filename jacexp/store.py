@@ -64,7 +64,7 @@ class RunDirectory:
         """
         path = self / "result.json"
         try:
-            result = json.loads(path.read_text())
+            result = json.loads(path.read_bytes())
             result["status"], result["row"], result["dataset"]
         except FileNotFoundError:
             return None

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import pandas as pd
 from torch import Tensor
@@ -18,6 +18,7 @@ from jacexp.evaluate.jacobian import jacobian
 from jacexp.evaluate.noise import gaussian, white_noise
 from jacexp.evaluate.pgd import pgd, tpgd
 from jacexp.evaluate.samples import Progress
+from jacexp.evaluate.setting import fits, in_words
 from jacexp.evaluate.square import square
 from jacexp.models import Network
 
@@ -57,7 +58,7 @@ class Evaluation:
             Every keyword of the function but progress.
 
         Raises:
-            ConfigError: for a keyword that the function does not have.
+            ConfigError: for a keyword that the function does not have, or a value of another type than it takes.
         """
         parameters = inspect.signature(self.function).parameters.values()
         known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "progress"}
@@ -66,6 +67,13 @@ class Evaluation:
             raise ConfigError(
                 f"{self.function.__name__} has no setting {', '.join(unknown)}; it has {', '.join(known)}"
             )
+        kinds = get_type_hints(self.function)
+        for name, value in given.items():
+            asks_for_protocol = name == self.axis and value is None
+            if not (asks_for_protocol or fits(value, kinds[name])):
+                raise ConfigError(
+                    f"eval.{name}={value}: {self.function.__name__} takes {in_words(kinds[name])}"
+                )
         settings = {**known, **given}
         if self.axis is not None and given.get(self.axis) is None:
             settings[self.axis] = list(self.points_by_dataset.get(dataset, self.points))

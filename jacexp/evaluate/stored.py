@@ -97,7 +97,8 @@ def evaluate_run(
 
     Raises:
         ConfigError: for an unknown evaluation or setting.
-        StoreError: if the checkpoint is missing or damaged, or the data are not those that the run was trained on.
+        StoreError: if the checkpoint is missing or damaged, the data are not those that the run was trained on, or
+            the points cannot be written.
         EvaluationError: for a network whose logits are not finite.
     """
     evaluation = find(name)
@@ -120,7 +121,10 @@ def evaluate_run(
     outcome = evaluate(
         name, net, images.x_test, images.y_test, dataset=run.row["dataset"], progress=progress, **complete
     )
-    _store(results, run, name, outcome, made)
+    try:
+        _store(results, run, name, outcome, made)
+    except OSError as error:
+        raise StoreError(f"{results} cannot be written ({error}); make room and start again") from error
     return len(outcome.points)
 
 
@@ -163,8 +167,9 @@ def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:
     if not path.exists():
         return
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != list(CURVES):
+        # A line that a crash left without its end is no point; `append_rows` takes it away.
+        reader = csv.DictReader(line for line in file if line.endswith("\n"))
+        if reader.fieldnames is not None and list(reader.fieldnames) != list(CURVES):
             raise StoreError(f"{path} has the columns {reader.fieldnames}, not {list(CURVES)}; move it away")
         yield from (row for row in reader if row["run"] == run and row["started"])
 

@@ -1,5 +1,6 @@
 """P2 Figure 4: the distance from test images to the decision boundary, one network a method."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jacexp.report import style
-from jacexp.report.curves import curves_of, distances_of
+from jacexp.report.curves import Curves, curves_of, distances_of
 from jacexp.report.drawing import Drawing, Drawn, caption, collect, gaps_of, lacking, not_run
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
 from jacexp.report.select import Selection
@@ -43,8 +44,9 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
     gaps = [gap for e, methods in missing.items() for gap in gaps_of(selection, "boundary", e, methods)]
     if not tables:
         return Drawn(gaps=tuple(gaps))
-    threats = {e: curves_of(selection, e, "boundary").threat for e in tables}
-    unit = "normalised units" if "normalised" in "".join(threats.values()) else "pixels in [0, 1]"
+    searched = {e: curves_of(selection, e, "boundary") for e in tables}
+    normalised = any("normalised" in curves.threat for curves in searched.values())
+    unit = "normalised units" if normalised else "pixels in [0, 1]"
     with style.column_style():
         fig = _figure(tables, unit)
     sentences = ["Box: quartiles; whiskers: 5 % and 95 %; white line: median; white dot: mean"]
@@ -52,7 +54,7 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
         sentences.append(
             f"{e.title}: seed {seeds[e]} of each method, the {len(table):,} test images that all classify correctly"
         )
-        sentences.append(threats[e])
+        sentences.append(_search(searched[e]))
         far = [f"{m} {k}" for m in table if (k := int(np.isinf(table[m]).sum()))]
         sentences += (
             [f"No boundary within the largest radius, and in no box: {', '.join(far)}"] if far else []
@@ -64,12 +66,25 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
     return Drawn((Drawing(name, fig, text),), tuple(gaps))
 
 
+def _search(curves: Curves) -> str:
+    """Say how the boundary was searched for, as far as the points beside the distances say it."""
+    settings = json.loads(curves.settings or "{}")
+    threat = curves.threat[:1].upper() + curves.threat[1:]
+    if not {"n_directions", "n_spheres", "max_radius"} <= set(settings):
+        return threat
+    return (
+        f"{threat}: {settings['n_directions']} directions, {settings['n_spheres']} radii up to "
+        f"{settings['max_radius']:g}"
+    )
+
+
 def _figure(tables: Mapping[Experiment, pd.DataFrame], unit: str) -> Figure:
     fig = style.figure(0.35 + 1.3 * len(tables))
     panels = list(fig.subplots(len(tables), 1, squeeze=False, sharex=True).flat)
     for axes, (e, table) in zip(panels, tables.items(), strict=True):
         axes.set_title(f"{style.set_name(e)} ({len(table):,} test images)")
         _boxes(axes, table)
+    panels[-1].set_xlim(left=0)  # once every panel has its boxes, for it holds the other end where it is
     panels[-1].set_xlabel(f"L2 distance to the boundary ({unit})")
     style.panel_letters(panels)
     return fig
@@ -89,4 +104,3 @@ def _boxes(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_yticks(range(len(methods)), methods)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlim(left=0)

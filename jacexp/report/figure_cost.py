@@ -130,13 +130,18 @@ def _draw_errors(axes: Axes, errors: ErrorCurves) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     style.draw_band(axes, "spec", errors.iterations.band("spec", "mean"))
     look = style.LOOKS["spec_bound"]
-    for name, sample in errors.bounds.items():
-        if len(sample):
-            s = summarize(sample)
-            axes.axhline(s.mean, color=look.color, linestyle=look.line)
-            axes.annotate(
-                name, (1, s.mean), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=6
-            )
-            if s.n > 1:
-                ends = s.mean - s.deviation, s.mean + s.deviation
-                axes.axhspan(*ends, color=look.color, alpha=0.15, linewidth=0)
+    bounds = {name: summarize(sample) for name, sample in errors.bounds.items() if len(sample)}
+    highest = max((s.mean for s in bounds.values()), default=0.0)
+    for name, s in bounds.items():
+        axes.axhline(s.mean, color=look.color, linestyle=look.line)
+        # The lower line is named below itself, so that the names of two that are close stay apart.
+        axes.annotate(
+            *(name, (1, s.mean)),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom" if s.mean == highest else "top",
+            size=6,
+        )
+        if s.n > 1:
+            ends = s.mean - s.deviation, s.mean + s.deviation
+            axes.axhspan(*ends, color=look.color, alpha=0.15, linewidth=0)

@@ -38,6 +38,8 @@ class CurveFigure:
     meaning: str
     """What the label stands for."""
     methods: tuple[str, ...]
+    remark: str = ""
+    """What else the reader of the caption has to know."""
 
 
 PIXELS = "(pixel values in [0, 1])"
@@ -51,6 +53,8 @@ ADVERSARIAL = CurveFigure(
     label="test error (%)",
     meaning="test error, percent",
     methods=("none", "pred_ibp", "loss_ibp", "at", "tbp"),
+    remark="The sign of each sample's gradient is taken from its log-odds, where it is the loss's own, because the "
+    "softmax of a confident sample saturates in float32 and its loss would lose that sign",
 )
 GAUSSIAN = CurveFigure(
     name="p1-figure3",
@@ -105,6 +109,7 @@ def _draw(selection: Selection, spec: CurveFigure, experiments: Sequence[Experim
     with style.column_style():
         fig = _figure(spec, {(a, e): panels[a, e] for a in filled for e in shown})
     sentences = [f"Mean over networks, band: one standard deviation (n − 1); {spec.meaning}"]
+    sentences += [spec.remark]
     sentences += [sentence for curves in panels.values() for sentence in _sentences(spec, curves)]
     title = spec.title if papers else f"{spec.title}, on {shown[0].title} (not an experiment of the paper)"
     absent = [lacking(a.evaluation, e, methods) for (a, e), methods in missing.items() if methods]

@@ -6,13 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jacexp.report import commands, style
+from jacexp.report import style
 from jacexp.report.drawing import Drawing, Drawn, Gap, caption, not_run
 from jacexp.report.paper import SIZES, size_experiment
+from jacexp.report.plan import SIZE_METHODS, size_sweep
 from jacexp.report.select import Selection
 from jacexp.report.tables import percent
-
-METHODS = ("none", "pred_ibp")
 
 
 def size_table(selection: Selection, *, augmented: bool) -> pd.DataFrame:
@@ -23,7 +22,7 @@ def size_table(selection: Selection, *, augmented: bool) -> pd.DataFrame:
     """
     rows = []
     for size in SIZES:
-        for method in METHODS:
+        for method in SIZE_METHODS:
             choice = selection.choice(size_experiment(size, augmented=augmented), method)
             strength = choice.best.strength if choice.best else None
             rows += [(method, size, seed, error, strength) for seed, error in percent(choice).items()]
@@ -50,7 +49,7 @@ def draw(selection: Selection) -> Drawn:
 def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
     fig = style.figure(3.4)
     upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    lines = [(m, a) for a in (False, True) for m in METHODS if m in set(tables[a]["method"])]
+    lines = [(m, a) for a in (False, True) for m in SIZE_METHODS if m in set(tables[a]["method"])]
     for method, augmented in lines:
         mine = tables[augmented][tables[augmented]["method"] == method]
         _draw_errors(upper, method, mine, augmented)
@@ -90,11 +89,9 @@ def _draw_strength(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool)
 
 def _gaps(selection: Selection, table: pd.DataFrame, augmented: bool) -> list[Gap]:
     gaps = []
-    for method in METHODS:
+    for method in SIZE_METHODS:
         missing = [s for s in SIZES if s not in set(table.loc[table["method"] == method, "size"])]
         if missing:
-            what = f"{method} on {', '.join(f'{size:,}' for size in missing)} images of mnist"
-            what += " with augmentation" if augmented else ""
-            experiment = size_experiment(missing[0], augmented=augmented)
-            gaps.append(Gap(what, commands.train_sizes(method, missing, experiment, selection.how)))
+            sweep = size_sweep(selection, method, missing, augmented=augmented)
+            gaps.append(Gap(sweep.what, sweep.command))
     return gaps

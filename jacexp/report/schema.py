@@ -54,19 +54,23 @@ class Store:
         return table
 
 
-def read_store(root: Path) -> Store:
+def read_store(root: Path, *, may_be_empty: bool = False) -> Store:
     """Read every table of a folder of results; a table that is not there is an empty one.
+
+    Args:
+        root: the folder.
+        may_be_empty: do without a single row.
 
     Returns:
         The tables, without duplicates.
 
     Raises:
-        StoreError: if no table has a row, or a table has a wrong column, type or end.
+        StoreError: if no table has a row and one is needed, or a table has a wrong column, type or end.
     """
     runs = read_table(root / "runs.csv", RUNS)
     curves = read_table(root / "curves.csv", CURVES)
     timing = read_table(root / "timing.csv", TIMING)
-    if runs.empty and curves.empty and timing.empty:
+    if runs.empty and curves.empty and timing.empty and not may_be_empty:
         raise StoreError(
             f"{root}: there is no result here yet: runs.csv, curves.csv and timing.csv are missing or empty. "
             "Train something first (python train.py +method=spec) or name another folder (paths.results=DIR)"

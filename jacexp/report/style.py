@@ -186,7 +186,8 @@ def few_ticks(axes: Axes) -> None:
 
 def log_ticks(axis: Axis, times: Sequence[float]) -> None:
     """Label some multiples of the powers of ten, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=times))
+    # With fewer ticks allowed, a short axis over several powers of ten would skip powers until none is left.
+    axis.set_major_locator(LogLocator(subs=times, numticks=20))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jacexp.report import commands
+from jacexp.report.missing import lack
 from jacexp.report.paper import (
     CITATION,
     EXPERIMENTS,
@@ -16,7 +17,6 @@ from jacexp.report.paper import (
     TABLE1,
     Experiment,
     Printed,
-    grid_size,
 )
 from jacexp.report.select import Choice, Selection, Setting
 from jacexp.report.stats import Summary, summarize
@@ -152,19 +152,6 @@ def _command(selection: Selection, choice: Choice) -> str:
     if choice.experiment.n_seeds is None or choice.variant:
         return ""
     return commands.train(choice.experiment, choice.method, selection.how) if lack(choice) else ""
-
-
-def lack(choice: Choice) -> str:
-    """Say what a cell of the paper lacks: everything, seeds or a part of the grid; empty if nothing."""
-    if not choice.settings:
-        return "not run"
-    lacks = []
-    if choice.best and choice.missing_seeds:
-        lacks.append(f"seeds {', '.join(map(str, choice.missing_seeds))}")
-    unsearched = grid_size(choice.experiment, choice.method) - len(choice.settings)
-    if unsearched > 0:
-        lacks.append(f"{unsearched} settings of the grid")
-    return " and ".join(lacks)
 
 
 def _notes(experiment: Experiment, rows: Sequence[Row]) -> list[str]:

@@ -147,6 +147,18 @@ def test_the_size_of_the_set_is_drawn_with_the_chosen_strength(tables, read):
     assert "none on 1,000, 2,000" in only.caption
 
 
+def test_strengths_over_several_powers_of_ten_have_ticks(tables, read):
+    for size, beta in ((1000, 3.0), (10_000, 0.03)):
+        tables.run(size_experiment(size, augmented=False), "pred_ibp", 0, beta=beta)
+    (only,) = figure_size.draw(read()).drawings
+    with column_style():
+        only.figure.draw_without_rendering()
+    lower = only.figure.axes[1]
+    low, high = lower.get_ylim()
+    shown = [label.get_text() for label in lower.get_yticklabels() if low < label.get_position()[1] < high]
+    assert {"0.03", "0.1", "0.3", "1", "3"} <= set(shown)
+
+
 def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, read):
     tables.distance(tables.run(FMNIST, "spec", 0, lam=0.1), {0: 1.0})
     for method in ("spec", "none"):
@@ -162,6 +174,45 @@ def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, 
     assert means == [3.0, 3.0]
     assert "seed 1 of each method" in only.caption
     assert "No boundary within the largest radius, and in no box: spec 1" in only.caption
+
+
+def test_no_box_is_cut_off_by_the_panel_above(tables, read):
+    for e, far in ((KMNIST, 1.0), (FMNIST, 9.0)):
+        tables.distance(tables.run(e, "spec", 0, lam=0.1), {0: 0.5, 1: far})
+    (only,) = figure_boundary.draw(read()).drawings
+    for axes in only.figure.axes:
+        left, right = axes.get_xlim()
+        assert left == 0
+        assert right > 8.5
+
+
+def test_the_caption_says_how_the_boundary_was_searched_for(tables, read):
+    run = tables.run(FMNIST, "spec", 0, lam=0.1)
+    tables.distance(run, {0: 1.0})
+    settings = '{"max_radius": 24.0, "n_directions": 256, "n_spheres": 12}'
+    tables.point(run, "boundary", variable="radius", value=2, threat="random directions", settings=settings)
+    (only,) = figure_boundary.draw(read()).drawings
+    assert "Random directions: 256 directions, 12 radii up to 24." in only.caption
+
+
+def test_the_caption_says_where_the_sign_of_the_gradient_is_from(drawn):
+    captions_by_name = {d.name: d.caption for d in drawn.drawings}
+    assert "from its log-odds" in captions_by_name["p1-figure2"]
+    assert "log-odds" not in captions_by_name["p1-figure3"]
+
+
+def test_the_names_of_two_bounds_that_are_close_stay_apart(tables, read):
+    spec, bound = tables.run(FMNIST, "spec", 0, lam=0.1), tables.run(FMNIST, "spec_bound", 0, lam=0.1)
+    for n_iter in (1, 10):
+        point = {"variable": "n_iter", "value": n_iter, "mean": 0.1, "statistic": "relative_error"}
+        tables.point(spec, "jacobian", **point)
+    for name, error in (("reshaped", 10.0), ("operator", 10.5)):
+        tables.point(bound, "jacobian", mean=error, statistic=f"bound_{name}_error")
+    (only,) = figure_cost.draw(read()).drawings
+    with column_style():
+        only.figure.draw_without_rendering()
+        lower, upper = (text.get_window_extent() for text in only.figure.axes[1].texts)
+    assert lower.y1 < upper.y0
 
 
 def test_times_and_errors_of_the_norm(tables, read):

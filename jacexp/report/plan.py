@@ -1,0 +1,120 @@
+"""The sweeps behind the papers' tables and figures, and how many of their runs are missing."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from jacexp.errors import ConfigError
+from jacexp.report import commands
+from jacexp.report.missing import missing_runs, n_runs, stored_runs
+from jacexp.report.paper import EXPERIMENTS, METHODS, SIZES, size_experiment
+from jacexp.report.select import Choice, Selection
+
+SIZE_METHODS = ("none", "pred_ibp")
+"""The methods of P1 Figure 4."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One method's runs on one data set for one table or figure, and the command that trains what is missing."""
+
+    table: str
+    dataset: str
+    method: str
+    what: str
+    """In words."""
+    n_runs: int
+    """As many as the paper's grid and seeds have."""
+    n_missing: int
+    n_again: int
+    """Runs that are stored and whose directories are not here, so that the command trains them again."""
+    command: str
+
+
+def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
+    """Go through the cells of a paper's Table 1, whether they are complete or not."""
+    for e in EXPERIMENTS[paper]:
+        for method in METHODS[paper]:
+            choice = selection.choice(e, method)
+            yield Sweep(
+                table=f"{paper.lower()}-table1",
+                dataset=e.dataset,
+                method=method,
+                what=f"{method} on {e.dataset}",
+                n_runs=n_runs(choice),
+                n_missing=missing_runs(choice),
+                n_again=_without_directory(selection, [choice]),
+                command=commands.train(e, method, selection.how),
+            )
+
+
+def size_sweeps(selection: Selection) -> Iterator[Sweep]:
+    """Go through the lines of P1 Figure 4, each with the sizes that lack runs, or all if none does."""
+    for augmented in (False, True):
+        for method in SIZE_METHODS:
+            lacking = [
+                size
+                for size in SIZES
+                if missing_runs(selection.choice(size_experiment(size, augmented=augmented), method))
+            ]
+            yield size_sweep(selection, method, lacking or SIZES, augmented=augmented)
+
+
+def size_sweep(selection: Selection, method: str, sizes: Sequence[int], *, augmented: bool) -> Sweep:
+    """Describe the sweep that trains a method on some of the sizes of P1 Figure 4."""
+    experiments = [size_experiment(size, augmented=augmented) for size in sizes]
+    choices = [selection.choice(e, method) for e in experiments]
+    what = f"{method} on {', '.join(f'{size:,}' for size in sizes)} images of mnist"
+    return Sweep(
+        table="p1-figure4",
+        dataset="mnist",
+        method=method,
+        what=what + (" with augmentation" if augmented else ""),
+        n_runs=sum(map(n_runs, choices)),
+        n_missing=sum(map(missing_runs, choices)),
+        n_again=_without_directory(selection, choices),
+        command=commands.train_sizes(method, sizes, experiments[0], selection.how),
+    )
+
+
+def sweeps(selection: Selection) -> list[Sweep]:
+    """List every sweep of the papers. The figures that are not among them show the networks of Table 1."""
+    return [*table_sweeps(selection, "P2"), *table_sweeps(selection, "P1"), *size_sweeps(selection)]
+
+
+def narrowed(
+    planned: Sequence[Sweep], *, table: str = "", method: str = "", dataset: str = ""
+) -> list[Sweep]:
+    """Keep the sweeps of some tables, methods and data sets.
+
+    Args:
+        planned: all sweeps.
+        table: names joined by commas, ``p2-table1`` or ``p1-figure4`` (or ``p1-fig4``); empty keeps all.
+        method: likewise.
+        dataset: likewise.
+
+    Returns:
+        The sweeps that match all three, in their order.
+
+    Raises:
+        ConfigError: for a name that is not there, with those that are.
+    """
+    kept = list(planned)
+    wanted = {"table": re.sub(r"-fig(?=\d)", "-figure", table), "method": method, "dataset": dataset}
+    said = ""
+    for key, names in wanted.items():
+        if not names:
+            continue
+        there = list(dict.fromkeys(getattr(sweep, key) for sweep in kept))
+        unknown = [name for name in names.split(",") if name not in there]
+        if unknown:
+            raise ConfigError(f"{key}={unknown[0]} is not among {', '.join(there)}{said}")
+        kept = [sweep for sweep in kept if getattr(sweep, key) in names.split(",")]
+        said += f"{' with' if not said else ''} {key}={names}"
+    return kept
+
+
+def _without_directory(selection: Selection, choices: Iterable[Choice]) -> int:
+    folder = selection.store.root / "runs"
+    stored = [run for choice in choices for run in stored_runs(choice)]
+    return sum(not (folder / run / "result.json").exists() for run in stored)

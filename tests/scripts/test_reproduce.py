@@ -1,0 +1,178 @@
+"""scripts/reproduce.py with a stand-in for train.py."""
+
+import importlib.util
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jacexp.errors import ConfigError
+from jacexp.report.paper import EXPERIMENTS
+from tests.report.synthetic import Tables
+
+ROOT = Path(__file__).parents[2]
+PATH = ROOT / "scripts" / "reproduce.py"
+FMNIST = EXPERIMENTS["P2"][2]
+CELL = ["--table", "p2-table1", "--method", "none", "--dataset", "fmnist"]
+
+TRAIN = """
+import sys
+from pathlib import Path
+with Path(sys.argv[1]).open("a") as log:
+    print(*sys.argv[2:], file=log)
+sys.exit("l2" in sys.argv[2])
+"""
+"""Writes down what it is told to train; l2 fails."""
+
+SLOW = """
+import os, signal, sys, time
+from pathlib import Path
+def save(*_):
+    with Path(sys.argv[1]).with_name("saved").open("a") as file:
+        file.write("once ")
+    time.sleep(0.3)
+    sys.exit(1)
+signal.signal(signal.SIGINT, save)
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[1]).write_text(f"leads its group: {os.getpgrp() == os.getpid()}")
+time.sleep(60)
+"""
+"""Trains for long, and saves when it is told to stop."""
+
+
+@pytest.fixture
+def reproduce():
+    spec = importlib.util.spec_from_file_location("reproduce", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train(tmp_path):
+    """A stand-in for train.py, and the file that it writes to."""
+    return [sys.executable, "-c", TRAIN, str(tmp_path / "log")], tmp_path / "log"
+
+
+def full_cell():
+    tables = Tables()
+    for lr in (0.01, 0.001):
+        for size in (16, 32):
+            for seed in range(5):
+                tables.run(FMNIST, "none", seed, lr=lr, batch_size=size)
+    return tables
+
+
+def test_nothing_is_trained_where_nothing_is_missing(reproduce, train, tmp_path, capsys):
+    full_cell().write(tmp_path / "results")
+    words = [*CELL, f"paths.results={tmp_path / 'results'}"]
+    assert reproduce.main(words, train[0]) == 0
+    assert capsys.readouterr().out == "nothing to do: every run is stored\n"
+    assert not train[1].exists()
+
+
+def test_a_cell_with_a_hole_is_trained_by_the_command_that_the_tables_name(
+    reproduce, train, tmp_path, capsys
+):
+    tables = full_cell()
+    del tables.runs[7]
+    results = tables.write(tmp_path / "my results")
+    assert reproduce.main([*CELL, f"paths.results={results}"], train[0]) == 0
+    said = capsys.readouterr().out
+    assert "none on fmnist (p2-table1): 1 of 20 runs; 19 stored without their directories" in said
+    assert f"python train.py +method=none dataset=fmnist 'paths.results={results}' -m" in said
+    assert train[1].read_text() == f"+method=none dataset=fmnist paths.results={results} -m\n"
+
+
+def test_a_sweep_that_fails_is_reported_and_stops_nothing(reproduce, train, tmp_path, capsys):
+    words = ["--table=p2-table1", "--dataset=kmnist", f"paths.results={tmp_path / 'empty'}"]
+    assert reproduce.main(words, train[0]) == 1
+    methods = [line.split()[0] for line in train[1].read_text().splitlines()]
+    assert methods == [f"+method={m}" for m in ("spec", "frob", "spec_bound", "l2", "none")]
+    said = capsys.readouterr().err
+    assert "1 of 5 sweeps failed:\n  l2 on kmnist: exit status 1\n    python train.py +method=l2" in said
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(reproduce, train, tmp_path, capsys):
+    words = ["--dry-run", "select=paper", "--table", "p2-table1", f"paths.results={tmp_path / 'empty'}"]
+    assert reproduce.main(words, train[0]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "spec on cifar10 (p2-table1): 25 of 25 runs"
+    assert said[1].startswith("  python train.py +method=spec dataset=cifar10 select=paper paths.results=")
+    assert said[-1] == "785 runs in 15 sweeps"
+    assert not train[1].exists()
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_name_that_is_not_there_is_an_error_before_anything_is_trained(reproduce, train, tmp_path):
+    with pytest.raises(ConfigError, match="table=p3 is not among"):
+        reproduce.main(["--table=p3", f"paths.results={tmp_path}"], train[0])
+    assert not train[1].exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_after_the_sweep_has_saved(tmp_path, number):
+    stand_in = tmp_path / "slow.py"
+    stand_in.write_text(SLOW)
+    log = tmp_path / "log"
+    code = f"""
+import runpy, sys
+script = runpy.run_path({str(PATH)!r})
+planned = script["plan"](script["parse"]([{f"paths.results={tmp_path}"!r}]), "p2-table1", "", "kmnist")
+sys.exit(script["run_all"](planned, [sys.executable, {str(stand_in)!r}, {str(log)!r}]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    # As a terminal does it: to the whole group in its foreground.
+    os.killpg(parent.pid, number)
+    out, err = parent.communicate(timeout=60)
+    assert parent.returncode == 128 + number
+    assert (tmp_path / "saved").read_text() == "once "
+    assert (
+        log.read_text() == "leads its group: True"
+    )  # or the terminal's signal would come beside the parent's
+    assert "[2/5]" not in out
+    assert err == "\nstopped at spec on kmnist; start again to go on\n"
+
+
+def test_the_script_runs_without_torch_and_answers_wrong_words(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = f"""
+import runpy, sys
+sys.argv = {["reproduce.py", "--dry-run", "--method", "spec,none", f"paths.results={tmp_path}"]!r}
+try:
+    runpy.run_path({str(PATH)!r}, run_name="__main__")
+finally:
+    assert not {{"torch", "hydra", "matplotlib"}} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in done.stdout.splitlines():
+        assert not line.startswith("  ") or shlex.split(line)[:2] == ["python", "train.py"]
+    wrong = subprocess.run(
+        [sys.executable, str(PATH), "--table", "p3", f"paths.results={tmp_path}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("error: table=p3 is not among")
+    assert wrong.stderr.count("\n") == 1
