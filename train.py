@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from jacexp.train.commandline import checked_arguments, reported
 from jacexp.train.config import register
 from jacexp.train.run import run
+from jacexp.train.stop import stop_signals
 
 register()
 
@@ -21,4 +22,5 @@ def main(cfg: DictConfig) -> str:
 
 if __name__ == "__main__":
     sys.argv[1:] = checked_arguments(sys.argv[1:])
-    main()
+    with stop_signals():  # also between the runs of a sweep
+        main()

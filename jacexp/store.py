@@ -6,12 +6,14 @@ atomically: it is there if and only if the run is over.
 
 import csv
 import hashlib
+import io
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from jacexp.errors import StoreError
+from jacexp.errors import RunLockedError, StoreError
 from jacexp.models import Network, build
 
 
@@ -53,24 +55,23 @@ class RunDirectory:
         """Give the path of one of the run's files."""
         return self.path / name
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self, name: str = "result.json") -> dict[str, Any] | None:
         """Read how the run ended.
 
         Returns:
-            The content of ``result.json``; None if the run is not over.
+            The content of the file; None if there is none.
 
         Raises:
-            StoreError: if ``result.json`` is not one of jacexp's.
+            StoreError: if it is not one of jacexp's.
         """
-        path = self / "result.json"
         try:
-            result = json.loads(path.read_bytes())
+            result = json.loads((self / name).read_bytes())
             result["status"], result["row"], result["dataset"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"{path} is damaged or foreign ({error!r}); delete it to run {self.id} again"
+                f"{self / name} is damaged or foreign ({error!r}); delete it to run {self.id} again"
             ) from error
         return result
 
@@ -79,16 +80,15 @@ class RunDirectory:
         """Own the run while inside; a lock goes with the process that held it, however that ended.
 
         Raises:
-            StoreError: if another process owns it, or the directory cannot be written.
+            RunLockedError: if another process owns it.
+            StoreError: if the directory cannot be written.
         """
         lock = FileLock(self / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout as error:
-            raise StoreError(
-                f"run {self.id} is being trained by another process; nothing done here"
-            ) from error
+            raise RunLockedError(f"run {self.id} is being trained by another process") from error
         except OSError as error:
             raise StoreError(
                 f"{self.path} cannot be written ({error}); choose another folder with paths.results=DIR"
@@ -98,15 +98,24 @@ class RunDirectory:
         finally:
             lock.release()
 
+    def tidy(self) -> None:
+        """Remove what only a run that is not over needs, and what killed processes left half written."""
+        for path in (self / "resume.ckpt", *self.path.glob(".*.partial")):
+            path.unlink(missing_ok=True)
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put a text into place whole or not at all, also when the power fails."""
+
+def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
+    """Put a file into place whole or not at all, also when the power fails or the disk is full."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -114,45 +123,61 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
-def append_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> None:
+def append_rows(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str], *, if_absent: bool = False
+) -> None:
     """Append rows to a table; many processes may do so at once, and a reader never sees half a row.
 
     Args:
         path: the CSV file, made with its header if it is not there.
         rows: one mapping a row; an absent column is left empty.
         columns: the columns of the table.
+        if_absent: leave out the rows that the table has, to the last character.
 
     Raises:
         StoreError: if the file has other columns, or a row has a column that the table lacks.
+        OSError: if the file cannot be written; it is then as it was.
     """
     columns = list(columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        is_new = not path.exists() or path.stat().st_size == 0
-        if not is_new:
-            _check_table(path, columns)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            try:
-                if is_new:
-                    writer.writeheader()
-                writer.writerows(rows)
-            except ValueError as error:
-                raise StoreError(f"{path}: {error}") from error
-            file.flush()
-            os.fsync(file.fileno())
+        size = _check_table(path, columns) if path.exists() and path.stat().st_size else 0
+        try:
+            lines = [_csv_line(row, columns) for row in rows]
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
+        if if_absent and size:
+            stored = path.read_bytes()
+            lines = [line for line in lines if b"\n" + line not in stored]
+        header = b"" if size else (",".join(columns) + "\n").encode()
+        file = path.open("ab")
+        try:
+            with file:
+                file.write(header + b"".join(lines))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, size)
+            raise
 
 
-def _check_table(path: Path, columns: Iterable[str]) -> None:
-    """Refuse a table with other columns and mend a last line that a crash left without its end."""
-    with path.open("r+", encoding="utf-8", newline="") as file:
-        header = file.readline().rstrip("\r\n").split(",")
-        if header != list(columns):
-            raise StoreError(f"{path} has the columns {header}, not {list(columns)}; move it away")
-        text = file.read()
-        if text and not text.endswith("\n"):
-            whole = path.read_bytes().rpartition(b"\n")[0] + b"\n"
-            file.truncate(len(whole))
+def _csv_line(row: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerow(row)
+    return text.getvalue().encode()
+
+
+def _check_table(path: Path, columns: Sequence[str]) -> int:
+    """Refuse a table with other columns, cut off a last line that a crash left without its end, give the length."""
+    with path.open("rb+") as file:
+        header = file.readline().decode(errors="replace").rstrip("\r\n").split(",")
+        if header != columns:
+            raise StoreError(f"{path} has the columns {header}, not {columns}; move it away")
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        return file.seek(0, os.SEEK_END)
 
 
 def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
@@ -169,11 +194,16 @@ def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]
             yield directory, result
 
 
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    file = io.BytesIO()  # torch.save to a path would hide that the disk is full behind a RuntimeError
+    torch.save(content, file)
+    write_atomically(path, file.getbuffer())
+
+
 def save_network(path: Path, net: Network) -> None:
     """Write a network's weights and how to build it, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    torch.save({"network": net.origin, "state_dict": net.state_dict()}, partial)
-    partial.replace(path)
+    save_checkpoint(path, {"network": net.origin, "state_dict": net.state_dict()})
 
 
 def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
@@ -213,6 +243,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         StoreError: if it is missing, truncated or not a checkpoint.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            is_whole = archive.testzip() is None  # torch.load itself does not look at the checksums
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing, so the run cannot be evaluated; train it again") from error
@@ -220,10 +252,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise StoreError(
             f"{path} is damaged or foreign ({type(error).__name__}); delete it and train again"
         ) from error
-    if not isinstance(content, dict):
-        raise StoreError(
-            f"{path} holds a {type(content).__name__}, not a checkpoint; delete it and train again"
-        )
+    if not is_whole or not isinstance(content, dict):
+        raise StoreError(f"{path} is damaged or no checkpoint; delete it and train again")
     return content
 
 

@@ -1,6 +1,6 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
@@ -201,7 +201,11 @@ class RegularizedModule(pl.LightningModule):
 
 
 class Sums:
-    """Running sums over samples, added up on the device, and only now and then: a small network's step is short."""
+    """Running sums over samples, added up on the device, and only now and then: a small network's step is short.
+
+    Batches are added up in fixed groups, whenever the sums are looked at or stored, for the order of additions
+    decides the last digits.
+    """
 
     FLUSH = 50
     """Batches that wait to be added up together."""
@@ -217,36 +221,48 @@ class Sums:
         self.n += len(y)
         self._waiting.append((Terms(*(t.detach() for t in terms)), y))
         if len(self._waiting) >= self.FLUSH:
-            self._flush()
+            self._total, self._waiting = self._added_up(), []
 
-    def _flush(self) -> None:
+    def _added_up(self) -> Tensor | None:
+        """Give the sums of loss, cross-entropy, penalty and correct answers, (4,) float64; None without a sample."""
         if not self._waiting:
-            return
+            return self._total
         terms, ys = zip(*self._waiting, strict=True)
-        self._waiting = []
         sizes = torch.tensor([len(y) for y in ys], device=ys[0].device).double()
         losses = torch.stack([t.loss for t in terms]).double()
         penalties = torch.stack([t.penalty.mean() for t in terms]).double()
         correct = torch.cat([t.logits for t in terms]).argmax(dim=1) == torch.cat(ys)
         ce = torch.cat([t.cross_entropy for t in terms]).double().sum()
         total = torch.stack([losses @ sizes, ce, penalties @ sizes, correct.sum().double()])
-        self._total = total if self._total is None else self._total + total
+        return total if self._total is None else self._total + total
 
     def means(self) -> dict[str, float]:
         """Give the means over the samples so far: loss, cross-entropy, penalty and accuracy."""
-        self._flush()
-        if self._total is None:
+        total = self._added_up()
+        if total is None:
             return {}
-        loss, ce, penalty, accuracy = (self._total / self.n).tolist()
+        loss, ce, penalty, accuracy = (total / self.n).tolist()
         return {"loss": loss, "cross_entropy": ce, "penalty": penalty, "accuracy": accuracy}
 
     def counts(self) -> dict[str, float]:
         """Give the number of samples and of correct answers, and the mean cross-entropy."""
-        self._flush()
-        if self._total is None:
+        total = self._added_up()
+        if total is None:
             return {}
-        _, ce, _, correct = self._total.tolist()
+        _, ce, _, correct = total.tolist()
         return {"n": self.n, "n_correct": int(correct), "loss": ce / self.n}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give all there is, batches that wait included, so that going on from it gives the same to the last bit."""
+        waiting = [[*terms, y] for terms, y in self._waiting]
+        return {"n": self.n, "total": self._total, "waiting": waiting}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str) -> None:
+        """Go on from a state, on the device that the training is on."""
+        self.n, total = state["n"], state["total"]
+        self._total = None if total is None else total.to(device)
+        batches = [[t.to(device) for t in batch] for batch in state["waiting"]]
+        self._waiting = [(Terms(*terms), y) for *terms, y in batches]
 
 
 def require(holds: bool, message: str) -> None:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from jacexp.errors import JacexpError
 from jacexp.train.config import METHODS
+from jacexp.train.stop import Stopped
 
 
 def checked_arguments(arguments: list[str]) -> list[str]:
@@ -60,11 +61,17 @@ def _check_hyperparameter(method: str, name: str, word: str) -> None:
 def reported() -> Iterator[None]:
     """Turn jacexp's own errors into one line without a traceback; in a sweep, say it at once and go on.
 
+    A request to stop ends a sweep too.
+
     Raises:
         CompactHydraException: with the message of a JacexpError.
+        Stopped: as it came, after it was said.
     """
     try:
         yield
+    except Stopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        raise
     except JacexpError as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             print(f"error: {error}", file=sys.stderr)

@@ -4,14 +4,20 @@ import csv
 import io
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from jacexp.data import Loader
+from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import RunDirectory, save_network, write_atomically
+from jacexp.store import RunDirectory, read_checkpoint, save_network, write_atomically
+from jacexp.train.stop import Stopped, stop_requested
+
+SAVE_EVERY = 600.0
+"""Seconds of a long epoch between two checkpoints: what a killed run may lose. No number depends on them."""
 
 CHECK_EVERY = 100
 """Steps between two looks at the loss; looking makes the host wait for the device."""
@@ -29,7 +35,9 @@ class Diverged(Exception):
 class Recorder(Checkpoint):
     """Writes ``metrics.csv``, ``resume.ckpt`` and ``best.ckpt`` after each epoch, whole or not at all.
 
-    The rows of ``metrics.csv`` travel in the checkpoint, so that the two always tell the same story after a crash.
+    A long epoch is saved within, and so is one during which the program is asked to stop. A run goes on from
+    ``resume.ckpt`` as if nothing had been: the rows of ``metrics.csv`` and the sums of the epoch under way travel in
+    it, and every draw is named by its epoch and batch.
     """
 
     def __init__(self, directory: RunDirectory, keep_best: bool) -> None:
@@ -38,20 +46,54 @@ class Recorder(Checkpoint):
         self.keep_best = keep_best
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
-        """What the epochs so far took, validation included."""
+        """What the training so far took, validation included and checkpoints not."""
+        self._within: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the rows so far."""
-        return {"rows": self.rows, "seconds": self.seconds}
+        """Give the rows so far and, within an epoch, the number of its batches that are done and their sums."""
+        state = {"rows": self.rows, "seconds": self.seconds, "within": self._within}
+        return {"run": self.directory.id, **state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the rows of the interrupted run."""
+        """Take the state of the interrupted run."""
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
+        self._within = state_dict["within"]
+
+    def resumable(self) -> Path | None:
+        """Look for the checkpoint to go on from.
+
+        Returns:
+            Its path; None if there is none yet.
+
+        Raises:
+            StoreError: if it is damaged or that of another run.
+        """
+        path = self.directory / "resume.ckpt"
+        if not path.exists():
+            return None
+        try:
+            run = read_checkpoint(path)["callbacks"][self.state_key]["run"]
+        except (KeyError, TypeError):
+            run = None
+        if run != self.directory.id:
+            raise StoreError(
+                f"{path} is not a checkpoint of run {self.directory.id}; delete it and train again"
+            )
+        return path
 
     @property
     def best(self) -> dict[str, float]:
         """The row of the epoch with the lowest validation loss, the first of equals."""
         return min(self.rows, key=lambda row: row["val_loss"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on within the epoch in which the run was interrupted; Lightning does not start such an epoch again."""
+        self._started = self._saved = time.perf_counter()
+        if self._within:
+            assert isinstance(pl_module, RegularizedModule)
+            assert isinstance(trainer.train_dataloader, Loader)
+            trainer.train_dataloader.set_epoch(trainer.current_epoch, start=self._within["batches"])
+            pl_module.sums.load_state_dict(self._within["sums"], pl_module.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Look at the clock, and tell the training images which epoch it is, for each has an order of its own."""
@@ -67,11 +109,22 @@ class Recorder(Checkpoint):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Look at the loss now and then."""
-        if (batch_idx + 1) % CHECK_EVERY == 0 or batch_idx + 1 == trainer.num_training_batches:
-            assert isinstance(pl_module, RegularizedModule)
-            if not math.isfinite(pl_module.sums.means()["loss"]):
-                raise Diverged(trainer.current_epoch, batch_idx)
+        """Look at the loss now and then; save where it is time to, or if the program is asked to stop.
+
+        After the last batch that waits until the epoch was validated.
+
+        Raises:
+            Diverged: if the loss is not finite.
+        """
+        assert isinstance(pl_module, RegularizedModule)
+        done, of = batch_idx + 1, trainer.num_training_batches
+        if (done % CHECK_EVERY == 0 or done == of) and not math.isfinite(pl_module.sums.means()["loss"]):
+            raise Diverged(trainer.current_epoch, batch_idx)
+        is_late = time.perf_counter() - self._saved > SAVE_EVERY
+        if done < of and (is_late or stop_requested()):
+            self._within = {"batches": done, "sums": pl_module.sums.state_dict()}
+            self._save(trainer)
+            self._stop_if_requested(f"within epoch {trainer.current_epoch + 1}, after {done} of {of} batches")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row and checkpoints."""
@@ -80,13 +133,22 @@ class Recorder(Checkpoint):
         means = {f"train_{name}": value for name, value in pl_module.sums.means().items()}
         counts = {f"val_{name}": value for name, value in pl_module.val_sums.counts().items()}
         self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
-        self.seconds += time.perf_counter() - self._started
         if self.keep_best and self.best is self.rows[-1]:
             save_network(self.directory / "best.ckpt", pl_module.net)
-        partial = self.directory / ".resume.ckpt.partial"
-        trainer.save_checkpoint(partial)
-        partial.replace(self.directory / "resume.ckpt")
+        # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
         self._write_metrics()
+        self._within = None
+        self._save(trainer)
+        self._stop_if_requested(f"after epoch {epoch + 1} of {trainer.max_epochs}")
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self.seconds += time.perf_counter() - self._started
+        trainer.save_checkpoint(self.directory / "resume.ckpt")
+        self._started = self._saved = time.perf_counter()
+
+    def _stop_if_requested(self, where: str) -> None:
+        if stop_requested():
+            raise Stopped(f"run {self.directory.id} is saved {where}; the same command goes on")
 
     def _write_metrics(self) -> None:
         text = io.StringIO()

@@ -2,70 +2,85 @@
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jacexp.columns import RUNS
 from jacexp.data import Loader
 from jacexp.errors import JacexpError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network
-from jacexp.store import append_rows, load_network, provenance, save_network, write_atomically, write_json
+from jacexp.store import RunDirectory, load_network, provenance, save_network, write_atomically
 from jacexp.train.config import changed_switches, hyperparameters
+from jacexp.train.ending import record, settle
 from jacexp.train.job import Job, loaders, prepare
 from jacexp.train.recorder import Diverged, Recorder
+from jacexp.train.stop import Stopped, stop_requested, stop_signals
 from jacexp.train.trainer import make_trainer
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Train one network and record how it ended; do nothing for a run that is over.
 
-    An interrupted run goes on from its last whole epoch and ends, on the CPU, bit for bit where it would have. A
-    loss that is no longer finite ends a run as ``diverged``, which is a result; any other error ends it as
-    ``failed``, and starting it again tries once more.
+    SIGTERM and Ctrl-C end it after the present step. A run that was stopped or killed goes on from its last
+    checkpoint and ends, on the CPU, bit for bit where it would have. A loss that is no longer finite ends a run as
+    ``diverged``, which is a result; any other error ends it as ``failed``, and starting it again tries once more.
 
     Returns:
         The content of ``result.json``.
 
     Raises:
         JacexpError: for a configuration, data set or folder that cannot be used; no result is written then.
+        RunLockedError: if another process is training it.
+        Stopped: if the program was asked to stop; the run is saved.
     """
-    job = prepare(cfg)
-    directory = job.directory
-    with directory.locked():
-        before = directory.result()
-        if before and before["status"] != "failed":
-            print(f"run {directory.id} is over ({summary(before)}); nothing to do")
-            return before
-        result = _train_and_record(job)
-    print(f"run {directory.id}: {summary(result)}")
-    return result
+    with stop_signals():
+        if stop_requested():
+            raise Stopped("no run was under way; the same command goes on")
+        job = prepare(cfg)
+        directory = job.directory
+        with directory.locked(), _writing(directory):
+            before = settle(directory)
+            if before and before["status"] != "failed":
+                print(f"run {directory.id} is over ({summary(before)}); nothing to do")
+                result = before
+            else:
+                result = _train_and_record(job)
+                print(f"run {directory.id}: {summary(result)}")
+            directory.tidy()
+        return result
+
+
+@contextmanager
+def _writing(directory: RunDirectory) -> Iterator[None]:
+    """Turn a disk that is full, or a file that cannot be written, into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"run {directory.id} cannot write its files ({error}); what is there is kept, so make room and start again"
+        ) from error
 
 
 def _train_and_record(job: Job) -> dict[str, Any]:
     directory, row = job.directory, _describe(job)
     try:
-        try:
-            ending, measured = {"status": "done"}, _train(job)
-        except Diverged as error:
-            ending, measured = {"status": "diverged", "error": str(error)}, {"epoch": error.epoch}
-        except (JacexpError, OSError):
-            raise
-        except Exception as error:
-            _record(job, row, {"status": "failed", "error": traceback.format_exc()})
-            raise JacexpError(
-                f"run {directory.id} failed: {error!r}; see {directory / 'result.json'}"
-            ) from error
-        result = _record(job, {**row, **measured}, ending)
-    except OSError as error:
-        raise StoreError(
-            f"run {directory.id} cannot write its files ({error}); what is there is kept, so make room and start again"
-        ) from error
-    (directory / "resume.ckpt").unlink(missing_ok=True)
-    return result
+        ending, measured = {"status": "done"}, _train(job)
+    except Diverged as error:
+        ending, measured = {"status": "diverged", "error": str(error)}, {"epoch": error.epoch}
+    except (JacexpError, OSError):
+        raise
+    except Exception as error:
+        _record(job, row, {"status": "failed", "error": traceback.format_exc()})
+        reason = repr(error)
+        if isinstance(error, torch.OutOfMemoryError):
+            reason = f"out of memory ({error}); try a smaller train.batch_size or another train.device"
+        raise JacexpError(f"run {directory.id} failed: {reason}; see {directory / 'result.json'}") from error
+    return _record(job, {**row, **measured}, ending)
 
 
 def _train(job: Job) -> dict[str, Any]:
@@ -76,8 +91,7 @@ def _train(job: Job) -> dict[str, Any]:
     trainer = make_trainer(cfg, recorder)
     device = trainer.strategy.root_device
     train, val, test = loaders(job, device)
-    resume = directory / "resume.ckpt"
-    trainer.fit(module, train, val, ckpt_path=resume if resume.exists() else None, weights_only=True)
+    trainer.fit(module, train, val, ckpt_path=recorder.resumable())
     save_network(directory / "last.ckpt", module.net)
     validation = recorder.best if cfg.checkpoint == "best" else recorder.rows[-1]
     tested = evaluate(load_network(directory, cfg.checkpoint).to(device), test)
@@ -115,13 +129,9 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _record(job: Job, row: dict[str, Any], ending: dict[str, str]) -> dict[str, Any]:
-    """Write the run's row to ``runs.csv`` and then, last of all, ``result.json``."""
-    row = {**row, "status": ending["status"]}
-    results = job.directory.path.parents[1]
-    append_rows(results / "runs.csv", [row], RUNS)
     dataset = {"name": job.cfg.dataset.name, "path": job.cfg.dataset.path}
-    result = {**ending, "row": row, "dataset": dataset}
-    write_json(job.directory / "result.json", result)
+    result = {**ending, "row": {**row, "status": ending["status"]}, "dataset": dataset}
+    record(job.directory, result)
     return result
 
 

@@ -2,13 +2,29 @@
 
 import logging
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.plugins import TorchCheckpointIO
 
+from jacexp.store import read_checkpoint, save_checkpoint
 from jacexp.train.progress import progress_callbacks
 from jacexp.train.recorder import Recorder
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all, in their own folder, and execute nothing when read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, *_: Any, **__: Any) -> None:
+        """Write what Lightning gives."""
+        save_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read it again, with tensors on the CPU; how to read it is not up to the caller."""
+        return read_checkpoint(Path(path))
 
 
 def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
@@ -22,6 +38,7 @@ def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
         logger=instantiate(cfg.logger, save_dir=str(recorder.directory.path)) if cfg.logger else False,
         callbacks=[*progress, recorder],
+        plugins=[WholeFiles()],
         enable_checkpointing=True,
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,

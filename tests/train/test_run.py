@@ -215,27 +215,6 @@ def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypat
     assert run(cfg)["status"] == "done"
 
 
-def test_a_full_disk_loses_nothing_and_is_no_failed_run(configure, tmp_path, monkeypatch):
-    cfg = configure("+method=none", *SHORT)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module, "append_rows", full)
-        with pytest.raises(StoreError, match=r"No space left on device.*start again"):
-            run(cfg)
-    assert not list((tmp_path / "runs").glob("*/result.json"))
-    assert list((tmp_path / "runs").glob("*/resume.ckpt"))
-    assert run(cfg)["status"] == "done"
-
-
-def test_a_run_that_another_process_trains_is_left_to_it(configure):
-    cfg = configure("+method=none", *SHORT)
-    with prepare(cfg).directory.locked(), pytest.raises(StoreError, match="another process"):
-        run(cfg)
-
-
 def test_a_results_folder_that_is_a_file_is_named(configure, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file.*cannot be written.*paths\.results=DIR"):
