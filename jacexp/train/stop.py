@@ -1,0 +1,76 @@
+"""Ending on request: a signal sets a flag, and whoever trains saves at the end of its step and then stops."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What asks to stop: the end of a cluster's job, and Ctrl-C."""
+
+_received: int | None = None
+_is_watching = False
+
+
+class Stopped(SystemExit):
+    """The program was asked to end and has saved what it was doing; the same command goes on.
+
+    It leaves the program with the status of a process that the signal ended (143 for SIGTERM, 130 for Ctrl-C). It is
+    no ``Exception``, so that nothing takes it for the failure of one run and goes on with the next.
+    """
+
+    def __init__(self, message: str, signum: int | None = None) -> None:
+        """Say in one line what was saved.
+
+        Args:
+            message: the line.
+            signum: the signal that asked; None stands for the one that `stop_signals` received.
+        """
+        signum = signum or _received or signal.SIGTERM
+        super().__init__(message, int(signum))
+        self.code = 128 + signum
+
+    def __str__(self) -> str:
+        """Give the line."""
+        return str(self.args[0])
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """Take SIGTERM and Ctrl-C as a request to save and stop, for as long as this lasts; a second Ctrl-C aborts.
+
+    Signals that the process ignores stay ignored. Only the main thread can do this, and only the outermost of nested
+    uses does; elsewhere it does nothing.
+    """
+    global _is_watching, _received
+    if _is_watching or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in SIGNALS}
+    watched = [s for s in SIGNALS if before[s] is not signal.SIG_IGN]
+    try:
+        _is_watching = True
+        for signum in watched:
+            signal.signal(signum, _note)
+        yield
+    finally:
+        for signum in watched:
+            signal.signal(signum, before[signum] or signal.SIG_DFL)
+        _is_watching, _received = False, None
+
+
+def stop_requested() -> bool:
+    """Say whether a signal has asked to save and stop."""
+    return _received is not None
+
+
+def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
+    global _received
+    if signum == signal.SIGINT:
+        if stop_requested():
+            raise Stopped("aborted; what was saved before is kept", signum)
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b"\nsaving after this step; press Ctrl-C again to abort at once\n")
+    _received = signum
