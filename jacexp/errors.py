@@ -15,3 +15,7 @@ class DataError(JacexpError):
 
 class StoreError(JacexpError):
     """A run directory or a stored table that cannot be read or written."""
+
+
+class RunLockedError(StoreError):
+    """A run that another process is training."""

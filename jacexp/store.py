@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from jacexp.errors import StoreError
+from jacexp.errors import RunLockedError, StoreError
+from jacexp.lock import LOCK, PROBE_S, is_held
 from jacexp.models import Network, build
 
 
@@ -66,7 +67,7 @@ class RunDirectory:
         try:
             result = json.loads(path.read_text())
             result["status"], result["row"], result["dataset"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
@@ -74,19 +75,29 @@ class RunDirectory:
             ) from error
         return result
 
+    def over(self) -> dict[str, Any] | None:
+        """Read how the run ended, as `result` does; None also for one that failed, for that is tried again."""
+        result = self.result()
+        return None if result is None or result["status"] == "failed" else result
+
+    def held(self) -> bool:
+        """Say whether a process owns the run."""
+        return is_held(self / LOCK)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Own the run while inside; a lock goes with the process that held it, however that ended.
 
         Raises:
-            StoreError: if another process owns it, or the directory cannot be written.
+            RunLockedError: if another process owns it.
+            StoreError: if the directory cannot be written.
         """
-        lock = FileLock(self / ".lock", timeout=0)
+        lock = FileLock(self / LOCK, timeout=PROBE_S, poll_interval=PROBE_S / 10)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout as error:
-            raise StoreError(
+            raise RunLockedError(
                 f"run {self.id} is being trained by another process; nothing done here"
             ) from error
         except OSError as error:

@@ -15,7 +15,8 @@ from jacexp.methods.base import Sums
 from jacexp.models import Network
 from jacexp.store import append_rows, load_network, provenance, save_network, write_atomically, write_json
 from jacexp.train.config import changed_switches, hyperparameters
-from jacexp.train.job import Job, loaders, prepare
+from jacexp.train.job import Job, identify, loaders, prepare
+from jacexp.train.progress import say
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.trainer import make_trainer
 
@@ -33,16 +34,18 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         JacexpError: for a configuration, data set or folder that cannot be used; no result is written then.
     """
-    job = prepare(cfg)
-    directory = job.directory
-    with directory.locked():
-        before = directory.result()
-        if before and before["status"] != "failed":
-            print(f"run {directory.id} is over ({summary(before)}); nothing to do")
-            return before
-        result = _train_and_record(job)
-    print(f"run {directory.id}: {summary(result)}")
-    return result
+    directory = identify(cfg).directory
+    before = directory.over()
+    if before is None:
+        job = prepare(cfg)
+        with directory.locked():
+            before = directory.over()  # now that nobody else can end it
+            if before is None:
+                result = _train_and_record(job)
+                say(f"run {directory.id}: {summary(result)}")
+                return result
+    say(f"run {directory.id} is over ({summary(before)}); nothing to do")
+    return before
 
 
 def _train_and_record(job: Job) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import warnings
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 
 from jacexp.train.progress import progress_callbacks
@@ -27,6 +28,9 @@ def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        plugins=[
+            LightningEnvironment()
+        ],  # one process a run, also in a Slurm job, where Lightning would want srun
     )
 
 
