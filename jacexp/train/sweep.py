@@ -34,6 +34,10 @@ class SweepRun:
         """Read how the run ended; None if it has not, or failed."""
         return self.directory.over() if self.directory else None
 
+    def held(self) -> bool:
+        """Say whether a process is training the run."""
+        return self.directory is not None and self.directory.held()
+
 
 Group = Sequence[SweepRun]
 """Runs that are trained together; often one."""
@@ -97,7 +101,7 @@ def train_missing(
     waiting = {path: run for path, run in waiting.items() if run.over() is None}
     while waiting:
         tried = {path for path, run in waiting.items() if run.alone}
-        free = [run for run in waiting.values() if run.directory and not run.directory.held()]
+        free = [run for run in waiting.values() if not run.held() and run.over() is None]
         for group, error in executor.train(_groups(free, fuse)):
             _note(group, error)
             for run in [r for r in group if r.error or r.over()]:
