@@ -36,7 +36,7 @@ class Ticker:
         self._end = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._tick, daemon=True)
-        self._last = time.monotonic()
+        self._last, self._line = time.monotonic(), ""
 
     def __enter__(self) -> "Ticker":
         """Begin."""
@@ -51,8 +51,9 @@ class Ticker:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
-        if not self.is_off:
-            self.say(self._sweep.status().line())
+        line = self._sweep.status().line()
+        if self.is_live or line != self._line:
+            self.say(line)
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
@@ -73,12 +74,11 @@ class Ticker:
                 self._show()
 
     def _show(self) -> None:
-        self._last = time.monotonic()
-        line = self._sweep.status().line()
+        self._last, self._line = time.monotonic(), self._sweep.status().line()
         with self._writing:
             if self.is_live:
                 width = shutil.get_terminal_size().columns - 1
-                self.out.write(f"\r\x1b[K{line[:width]}")
+                self.out.write(f"\r\x1b[K{self._line[:width]}")
                 self.out.flush()
             else:
-                print(line, file=self.out, flush=True)
+                print(self._line, file=self.out, flush=True)

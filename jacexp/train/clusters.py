@@ -1,19 +1,26 @@
 """Where a sweep's runs are trained by a cluster: jobs of Slurm through submitit, tasks of Ray."""
 
+import logging
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
-from jacexp.train.stop import Stopped, stop_requested
+from jacexp.train.stop import Stopped, stop_requested, stop_signals
 from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
-"""How often a cluster is asked what has ended."""
+"""How often is looked for what has ended."""
+
+QUEUE_S = 30.0
+"""How often Slurm is asked for its queue."""
 
 
 def make_executor(name: str, folder: Path, settings: Mapping[str, Any]) -> Executor:
@@ -51,10 +58,38 @@ def _library(name: str, extra: str) -> Any:
 
 
 class Resumable(Task):
-    """A task that Slurm may interrupt: what it has saved is where the same task goes on."""
+    """A task that may be interrupted: it saves what it trains and is queued again, where it goes on."""
+
+    def __call__(self) -> JacexpError | None:
+        """Train the group; submitit's signal, before a timeout or a preemption, first saves and then queues again.
+
+        Returns:
+            Why it did not end well; None if it did.
+
+        Raises:
+            Stopped: if the job is ended by SIGTERM. Slurm itself queues a job again that it preempts in this way.
+        """
+        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's handler
+        asked = []
+
+        def save(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            asked.append(signum)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        signal.signal(signal.SIGUSR2, save)
+        try:
+            with stop_signals():
+                return super().__call__()
+        except Stopped:
+            signal.signal(signal.SIGUSR2, requeue)
+            if asked:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            raise
+        finally:
+            signal.signal(signal.SIGUSR2, requeue)
 
     def checkpoint(self) -> Any:
-        """Give submitit what to queue again after a timeout or a preemption."""
+        """Give submitit what to queue again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -82,26 +117,27 @@ class Submitit:
         except RuntimeError as error:
             raise JacexpError(f"jobs cannot be submitted from here: {error}") from error
         self.executor.update_parameters(**parameters)
+        logging.getLogger("submitit").setLevel(
+            logging.ERROR
+        )  # it warns at every look at a Slurm without accounting
+        self._asked = time.monotonic()
 
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Submit every group and give each as it ends; jobs go on when this process ends before them."""
-        waiting = list(zip(self._submit(groups), groups, [1] * len(groups), strict=True))
+        waiting = [_Submitted(job, group) for job, group in zip(self._submit(groups), groups, strict=True)]
         while waiting:
-            left = []
-            for job, group, attempt in waiting:
-                if not job.done():
-                    left.append((job, group, attempt))
+            queued = self._queued()
+            for one in list(waiting):
+                if not (one.job.done() or one.is_over() or one.is_gone(queued)):
                     continue
-                lost, error = self._outcome(job)
-                if lost and attempt < ATTEMPTS:
-                    left.append((self._submit([group])[0], group, attempt + 1))
+                is_lost, error = self._outcome(one)
+                if is_lost and one.attempt < ATTEMPTS:
+                    one.job, one.attempt = self._submit([one.group])[0], one.attempt + 1
                 else:
-                    yield group, error
-            waiting = left
-            if waiting:
-                _rest(
-                    f"the jobs {', '.join(job.job_id for job, _, _ in waiting[:10])} go on; scancel ends them"
-                )
+                    waiting.remove(one)
+                    yield one.group, error
+            names = ", ".join(one.job.job_id for one in waiting[:10])
+            _rest(f"the jobs {names} go on until scancel ends them", POLL_S if waiting else 0)
 
     def _submit(self, groups: Sequence[Group]) -> list[Any]:
         if not groups:
@@ -109,13 +145,47 @@ class Submitit:
         with environment(), self.executor.batch():
             return [self.executor.submit(Resumable.of(group)) for group in groups]
 
-    def _outcome(self, job: Any) -> tuple[bool, JacexpError | None]:
+    def _queued(self) -> set[str] | None:
+        """Names of this user's jobs that Slurm has not ended, asked now and then; None between, and without Slurm."""
+        if self.executor.cluster != "slurm" or time.monotonic() - self._asked < QUEUE_S:
+            return None
+        self._asked = time.monotonic()
+        command = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        return set(asked.stdout.split()) if asked.returncode == 0 else None
+
+    def _outcome(self, one: "_Submitted") -> tuple[bool, JacexpError | None]:
         """Whether a job was lost, for example with its machine, and why its group did not end well."""
+        job = one.job
+        if one.is_over():
+            return False, None
+        if job.state.startswith("CANCELLED"):
+            return False, JacexpError(f"job {job.job_id} was cancelled")
+        lost = JacexpError(f"job {job.job_id} was lost {one.attempt} times; see {job.paths.stderr}")
+        if not job.done():
+            return True, lost
         try:
             return False, job.result()
-        except self.errors as error:
-            reason = str(error).strip().splitlines()[0]
-            return True, JacexpError(f"job {job.job_id} was lost ({reason}); see {job.paths.stderr}")
+        except self.errors:
+            return True, lost
+
+
+class _Submitted:
+    """A job in the queue, and its group."""
+
+    def __init__(self, job: Any, group: Group) -> None:
+        self.job, self.group, self.attempt = job, group, 1
+        self._n_missed = 0
+
+    def is_over(self) -> bool:
+        """All its runs have ended."""
+        return all(run.over() for run in self.group)
+
+    def is_gone(self, queued: set[str] | None) -> bool:
+        """Slurm does not know the job any more: a cluster without accounting says no more of one that was killed."""
+        if queued is not None:
+            self._n_missed = 0 if self.job.job_id in queued else self._n_missed + 1
+        return self._n_missed >= 2
 
 
 def _parameter(key: str) -> str:

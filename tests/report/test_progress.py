@@ -106,8 +106,8 @@ def test_a_run_is_running_whose_lock_is_held_or_whose_metrics_are_fresh(sweep):
     with lock:
         assert "1 running" in sweep.line()
     assert "1 waiting" in sweep.line(), "a lock's file that is left behind is nobody's"
-    sweep.under_way("a", n_epochs=2, seconds=7200.0, age=5000.0)
-    assert "1 running" in sweep.line(), "its epochs take an hour"
+    sweep.under_way("b", n_epochs=2, seconds=7200.0, age=5000.0)
+    assert "1 running, 1 waiting" in sweep.line(), "its epochs take an hour"
 
 
 def test_a_failed_run_that_is_tried_again_is_running(sweep):
