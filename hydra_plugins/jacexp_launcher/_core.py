@@ -19,7 +19,7 @@ from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
 from jacexp.report.ticker import Ticker
 from jacexp.store import write_json
 from jacexp.train.clusters import make_executor
-from jacexp.train.stop import stop_signals
+from jacexp.train.stop import Stopped, stop_signals
 from jacexp.train.sweep import SweepRun, plan, train_missing
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ def launch(
 
 @contextlib.contextmanager
 def _reported() -> Iterator[None]:
-    """Let Hydra print jacexp's own errors as one line."""
+    """Let Hydra print jacexp's own errors as one line, and say what a request to stop leaves."""
     try:
         yield
+    except Stopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        raise
     except JacexpError as error:
         raise CompactHydraException(f"error: {error}") from None
 

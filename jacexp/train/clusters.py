@@ -254,7 +254,7 @@ def _rest(what: str, seconds: float = POLL_S) -> None:
     until = time.monotonic() + seconds
     while True:
         if stop_requested():
-            raise Stopped(f"stopped; {what}; the same command goes on")
+            raise Stopped(f"{what}; the same command goes on")
         if time.monotonic() >= until:
             return
         time.sleep(0.1)

@@ -83,7 +83,7 @@ class InProcess:
         """Train every group and give each as it ends."""
         for group in groups:
             if stop_requested():
-                raise Stopped("stopped; the same command goes on")
+                raise Stopped("what is trained is saved; the same command goes on")
             yield group, Task.of(group)()
 
 
@@ -135,7 +135,7 @@ def _next(ended: "queue.SimpleQueue[tuple[Group, JacexpError | None]]") -> tuple
             return ended.get(timeout=0.2)
         except queue.Empty:
             if stop_requested():
-                raise Stopped("stopped; every run is saved, and the same command goes on") from None
+                raise Stopped("what is trained is saved; the same command goes on") from None
 
 
 class _Slot(threading.Thread):

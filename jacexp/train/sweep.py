@@ -157,4 +157,4 @@ def _sleep(seconds: float) -> None:
 
 def _end_if_asked() -> None:
     if stop_requested():
-        raise Stopped("stopped; what was trained is saved, and the same command goes on")
+        raise Stopped("what is trained is saved; the same command goes on")

@@ -28,9 +28,7 @@ def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        plugins=[
-            LightningEnvironment()
-        ],  # one process a run, also in a Slurm job, where Lightning would want srun
+        plugins=[LightningEnvironment()],  # one process a run, in a Slurm job too
     )
 
 
