@@ -170,6 +170,8 @@ class _Slot(threading.Thread):
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, get_context("spawn"), _begin_worker)
                     self._pid = self._pool.submit(os.getpid).result()
+                if self.is_ending:  # asked while the process began, which takes seconds
+                    return None
                 return self._pool.submit(Task.of(group)).result()
             except BrokenProcessPool:  # killed
                 self._pool = self._pid = None
