@@ -19,6 +19,9 @@ from jacexp.train.sweep import Executor, Group
 POLL_S = 1.0
 """How often is looked for what has ended."""
 
+SAVE_S = 60.0
+"""How long tasks that are asked to stop have to save what they train."""
+
 QUEUE_S = 30.0
 """How often Slurm is asked for its queue."""
 
@@ -216,7 +219,11 @@ class Ray:
             variables = {key: os.environ[key] for key in keys if key in os.environ}
         try:
             self.ray.init(
-                address, runtime_env={"env_vars": variables}, log_to_driver=False, ignore_reinit_error=True
+                address,
+                runtime_env={"env_vars": variables},
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise JacexpError(
@@ -232,10 +239,12 @@ class Ray:
                 ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=POLL_S)
                 for reference in ready:
                     yield waiting.pop(reference), self._outcome(reference)
-                _rest("stopping the tasks", seconds=0)
+                _rest("what is trained is saved", seconds=0)
         finally:
             for reference in waiting:
-                self.ray.cancel(reference, force=False)
+                self.ray.cancel(reference)  # Ctrl-C, for a task: it saves and stops
+            if waiting:
+                self.ray.wait(list(waiting), num_returns=len(waiting), timeout=SAVE_S)
 
     def _outcome(self, reference: Any) -> JacexpError | None:
         try:
