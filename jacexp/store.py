@@ -26,6 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from jacexp.errors import RunLockedError, StoreError
+from jacexp.lock import LOCK, PROBE_S, is_held
 from jacexp.models import Network, build
 
 
@@ -67,13 +68,22 @@ class RunDirectory:
         try:
             result = json.loads((self / name).read_bytes())
             result["status"], result["row"], result["dataset"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{self / name} is damaged or foreign ({error!r}); delete it to run {self.id} again"
             ) from error
         return result
+
+    def over(self) -> dict[str, Any] | None:
+        """Read how the run ended, as `result` does; None also for one that failed, for that is tried again."""
+        result = self.result()
+        return None if result is None or result["status"] == "failed" else result
+
+    def held(self) -> bool:
+        """Say whether a process owns the run."""
+        return is_held(self / LOCK)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -83,7 +93,7 @@ class RunDirectory:
             RunLockedError: if another process owns it.
             StoreError: if the directory cannot be written.
         """
-        lock = FileLock(self / ".lock", timeout=0)
+        lock = FileLock(self / LOCK, timeout=PROBE_S, poll_interval=PROBE_S / 10)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()

@@ -4,7 +4,7 @@ from jacexp.data.augment import AUGMENTS, Affine, Augment, CropFlip
 from jacexp.data.load import NAMES, load
 from jacexp.data.loader import Batch, Loader, epoch_order
 from jacexp.data.spec import ImageSet, Split
-from jacexp.data.split import split
+from jacexp.data.split import split, split_source
 from jacexp.data.tangents import Tangents
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "epoch_order",
     "load",
     "split",
+    "split_source",
 ]

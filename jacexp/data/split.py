@@ -1,5 +1,7 @@
 """Subsets by seed, and what is held out for validation."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,48 @@ def split(
         ConfigError: if the subset is larger than the set, if nothing is left to train or to validate on, or
             if an argument is outside its allowed values.
     """
+    train, val, source = _rows(images, seed, subset, select, holdout, holdout_seed)
+    x_val, y_val = images.x_test, images.y_test
+    if val is not None:
+        x_val, y_val = images.x_train[val], images.y_train[val]
+    return Split(
+        name=images.name,
+        x_train=images.x_train[train],
+        y_train=images.y_train[train],
+        x_val=x_val,
+        y_val=y_val,
+        x_test=images.x_test,
+        y_test=images.y_test,
+        n_classes=images.n_classes,
+        source=source,
+        val_is_test=val is None,
+    )
+
+
+def split_source(
+    images: ImageSet,
+    *,
+    seed: int,
+    subset: int | None = None,
+    select: str = "holdout",
+    holdout: float = 0.1,
+    holdout_seed: int = 0,
+) -> dict[str, Any]:
+    """Give the ``source`` of the split that `split` would make, without copying an image.
+
+    Returns:
+        Provenance of the set, and under ``split`` the counts and what validation is.
+
+    Raises:
+        ConfigError: as `split` does.
+    """
+    return _rows(images, seed, subset, select, holdout, holdout_seed)[2]
+
+
+def _rows(
+    images: ImageSet, seed: int, subset: int | None, select: str, holdout: float, holdout_seed: int
+) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+    """Rows to train on, rows to validate on (None: the test set), and the split's source."""
     n = len(images.x_train)
     if subset is not None and not 1 <= subset <= n:
         raise ConfigError(
@@ -58,22 +102,9 @@ def split(
         train, val = _hold_out(n, WHOLE_SET_HOLDOUT if subset and holdout >= 1 else holdout, holdout_seed)
         words = f"{len(val)} of {n} training images, the same for every seed"
 
-    x_val, y_val = images.x_test, images.y_test
-    if val is not None:
-        x_val, y_val = images.x_train[val], images.y_train[val]
-    record = {"n_train": len(train), "n_val": len(x_val), "validation": words}
-    return Split(
-        name=images.name,
-        x_train=images.x_train[train],
-        y_train=images.y_train[train],
-        x_val=x_val,
-        y_val=y_val,
-        x_test=images.x_test,
-        y_test=images.y_test,
-        n_classes=images.n_classes,
-        source={**images.source, "split": record},
-        val_is_test=val is None,
-    )
+    n_val = len(images.x_test) if val is None else len(val)
+    record = {"n_train": len(train), "n_val": n_val, "validation": words}
+    return train, val, {**images.source, "split": record}
 
 
 def _hold_out(n: int, holdout: float, seed: int) -> tuple[Tensor, Tensor]:

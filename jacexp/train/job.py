@@ -1,15 +1,17 @@
 """A job: a configuration that was found fit to run, with its data and its network."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jacexp.data import AUGMENTS, Loader, Split, load, split
+from jacexp.data import AUGMENTS, ImageSet, Loader, Split, load, split, split_source
 from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
-from jacexp.models import build
+from jacexp.models import Network, build
 from jacexp.store import RunDirectory, run_id
 from jacexp.train.config import check, data_root, hyperparameters, method_class, recipe, science
 
@@ -27,6 +29,39 @@ class Job:
     directory: RunDirectory
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What is known of a run before its images are divided and its network is built."""
+
+    cfg: DictConfig
+    """With every switch in its declared type."""
+    images: ImageSet
+    directory: RunDirectory
+
+
+def identify(cfg: DictConfig) -> Identity:
+    """Check a configuration as far as that is quick, and name its run; nothing is written.
+
+    Returns:
+        The run's directory, its data set (read once a process) and its configuration.
+
+    Raises:
+        ConfigError: if it cannot be run.
+        DataError: if its data set is missing or damaged.
+    """
+    check(cfg)
+    images = _images(cfg)
+    source = split_source(images, **_division(cfg))
+    n_train = source["split"]["n_train"]
+    if cfg.train.batch_size > n_train:
+        raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {n_train} training images")
+    # With every switch in its declared type, equal settings are written in one way and so have one name.
+    typed = OmegaConf.merge(cfg, {"method": hyperparameters(cfg)})
+    assert isinstance(typed, DictConfig)
+    directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
+    return Identity(typed, images, directory)
+
+
 def prepare(cfg: DictConfig) -> Job:
     """Check a configuration, load its data and build its network; nothing is written.
 
@@ -37,26 +72,66 @@ def prepare(cfg: DictConfig) -> Job:
         ConfigError: if it cannot be run.
         DataError: if its data set is missing or damaged.
     """
-    check(cfg)
-    path = Path(cfg.dataset.path).expanduser() if cfg.dataset.path else None
-    images = load(cfg.dataset.name, root=data_root(cfg), path=path)
-    data = split(images, seed=cfg.seed, subset=cfg.data.subset, select=cfg.select, holdout=cfg.data.holdout)
-    if cfg.train.batch_size > len(data.x_train):
-        raise ConfigError(
-            f"train.batch_size={cfg.train.batch_size} exceeds the {len(data.x_train)} training images"
-        )
-    # With every switch in its declared type, equal settings are written in one way and so have one name.
-    typed = OmegaConf.merge(cfg, {"method": hyperparameters(cfg)})
-    assert isinstance(typed, DictConfig)
-    directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, data.source)))
-    module = make_module(typed, data)
-    tangents = module.tangents(data.in_shape, torch.device("cpu"))  # refuses what it cannot make
+    run = identify(cfg)
+    data = split(run.images, **_division(run.cfg))
+    module = make_module(run.cfg, data)
+    _check_tangents(run.cfg, module, data.in_shape)
+    return Job(run.cfg, data, module, run.directory)
+
+
+def rehearse(run: Identity) -> None:
+    """Refuse what `prepare` would refuse when it builds the method, with one network for all runs of a shape.
+
+    Raises:
+        ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
+    """
+    model, (channels, height, width) = run.cfg.model, run.images.x_train.shape[1:]
+    filters = tuple(model.filters) if model.filters else None
+    shape = (channels, height, width)
+    net = _stand_in(model.name, shape, run.images.n_classes, model.init, model.pool, filters)
+    _check_tangents(run.cfg, make_method(run.cfg, net), shape)
+
+
+def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, int, int]) -> None:
+    tangents = module.tangents(in_shape, torch.device("cpu"))  # refuses what it cannot make
     if tangents and module.precompute and cfg.data.augment != "none":
         raise ConfigError(
             f"data.augment={cfg.data.augment}: tangents that were computed once do not follow augmented images; "
             "set method.precompute=false to compute them for each batch"
         )
-    return Job(typed, data, module, directory)
+
+
+def _images(cfg: DictConfig) -> ImageSet:
+    """Load a configuration's data set, once a process as long as an .npz file stays as it is."""
+    path = Path(cfg.dataset.path).expanduser() if cfg.dataset.path else None
+    found = path.stat() if path and path.exists() else None
+    return _load_once(
+        cfg.dataset.name, data_root(cfg), path, found and (found.st_mtime_ns, found.st_size, found.st_ino)
+    )
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str, root: Path, path: Path | None, _stamp: tuple[int, ...] | None) -> ImageSet:
+    return load(name, root=root, path=path)
+
+
+def _division(cfg: DictConfig) -> dict[str, Any]:
+    """What decides which images are trained on and which are held out."""
+    return {"seed": cfg.seed, "subset": cfg.data.subset, "select": cfg.select, "holdout": cfg.data.holdout}
+
+
+@lru_cache(maxsize=4)
+def _stand_in(
+    name: str,
+    in_shape: tuple[int, int, int],
+    n_classes: int,
+    init: str | None,
+    pool: str,
+    filters: tuple[int, ...] | None,
+) -> Network:
+    zero, one = torch.zeros(in_shape[0], 1, 1), torch.ones(in_shape[0], 1, 1)
+    switches: dict[str, Any] = {"init": init, "pool": pool, "filters": filters}
+    return build(name, in_shape=in_shape, n_classes=n_classes, mean=zero, std=one, seed=0, **switches)
 
 
 def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
@@ -80,6 +155,18 @@ def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
         pool=cfg.model.pool,
         filters=cfg.model.filters,
     )
+    return make_method(cfg, net)
+
+
+def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
+    """Put the method that trains it around a network.
+
+    Returns:
+        The method, with the network inside.
+
+    Raises:
+        ConfigError: if a hyper-parameter is impossible.
+    """
     settings = {"recipe": recipe(cfg), "seed": cfg.seed, "engine": cfg.train.engine}
     return method_class(cfg)(net, **hyperparameters(cfg), **settings)
 

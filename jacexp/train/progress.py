@@ -1,13 +1,33 @@
 """What a person sees while a network trains."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 
 from jacexp.methods import RegularizedModule
+
+_in_sweep = ContextVar("in_sweep", default=False)
+
+
+@contextmanager
+def in_sweep() -> Iterator[None]:
+    """Let a sweep speak for its runs: inside, they print nothing unless ``progress=bar`` or ``lines`` asks for it."""
+    token = _in_sweep.set(True)
+    try:
+        yield
+    finally:
+        _in_sweep.reset(token)
+
+
+def say(text: str) -> None:
+    """Tell how a run went; within a sweep the launcher does."""
+    if not _in_sweep.get():
+        print(text)
 
 
 class Bar(TQDMProgressBar):
@@ -43,8 +63,15 @@ class Lines(Callback):
 
 
 def progress_callbacks(kind: str) -> list[Callback | ProgressBar]:
-    """Make what ``progress=`` asks for: bar, lines, off, or auto (a bar in a terminal, lines elsewhere)."""
+    """Make what ``progress=`` asks for: bar, lines, off, or auto (a bar in a terminal, lines elsewhere).
+
+    Within a sweep, auto is off: the sweep has a line of its own.
+
+    Returns:
+        Lightning's callbacks.
+    """
     if kind == "auto":
-        kind = "bar" if sys.stdout.isatty() else "lines"
+        alone = "bar" if sys.stdout.isatty() else "lines"
+        kind = "off" if _in_sweep.get() else alone
     made: dict[str, list[Any]] = {"bar": [Bar(refresh_rate=20)], "lines": [Lines()], "off": []}
     return made[kind]

@@ -17,7 +17,8 @@ from jacexp.models import Network
 from jacexp.store import RunDirectory, load_network, provenance, save_network, write_atomically
 from jacexp.train.config import changed_switches, hyperparameters
 from jacexp.train.ending import record, settle
-from jacexp.train.job import Job, loaders, prepare
+from jacexp.train.job import Job, identify, loaders, prepare
+from jacexp.train.progress import say
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.stop import Stopped, stop_requested, stop_signals
 from jacexp.train.trainer import make_trainer
@@ -41,18 +42,21 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     with stop_signals():
         if stop_requested():
             raise Stopped("no run was under way; the same command goes on")
-        job = prepare(cfg)
-        directory = job.directory
-        with directory.locked(), _writing(directory):
-            before = settle(directory)
-            if before and before["status"] != "failed":
-                print(f"run {directory.id} is over ({summary(before)}); nothing to do")
-                result = before
-            else:
-                result = _train_and_record(job)
-                print(f"run {directory.id}: {summary(result)}")
-            directory.tidy()
-        return result
+        directory = identify(cfg).directory
+        before = directory.over()
+        if before is None:
+            job = prepare(cfg)
+            with directory.locked(), _writing(directory):
+                settle(directory)
+                before = directory.over()  # now that nobody else can end it
+                if before is None:
+                    result = _train_and_record(job)
+                    say(f"run {directory.id}: {summary(result)}")
+                directory.tidy()
+        if before is None:
+            return result
+        say(f"run {directory.id} is over ({summary(before)}); nothing to do")
+        return before
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.plugins import TorchCheckpointIO
 
@@ -38,12 +39,12 @@ def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
         logger=instantiate(cfg.logger, save_dir=str(recorder.directory.path)) if cfg.logger else False,
         callbacks=[*progress, recorder],
-        plugins=[WholeFiles()],
         enable_checkpointing=True,
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        plugins=[WholeFiles(), LightningEnvironment()],  # one process a run, in a Slurm job too
     )
 
 

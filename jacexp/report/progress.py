@@ -1,0 +1,262 @@
+"""How far a sweep is, from its files alone: the same for every launcher, and for whoever looks from outside."""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jacexp.errors import StoreError
+from jacexp.lock import LOCK, is_held
+
+MANIFEST = "sweep.json"
+"""The file in a sweep's folder that lists its runs."""
+
+FRESH_S = 60.0
+"""A run whose ``metrics.csv`` is younger counts as running even where a lock cannot be seen, as on another machine."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One job of a sweep, as the manifest lists it."""
+
+    run: str | None
+    """The run's name; None for a job that cannot be run."""
+    overrides: str
+    """What the job has beside the sweep's other jobs."""
+    epochs: int
+    error: str | None
+    """Why the launcher gave the run up; a result that is there counts more."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The run with the highest validation accuracy so far."""
+
+    accuracy: float
+    overrides: str
+
+
+@dataclass
+class Status:
+    """How far a sweep is."""
+
+    total: int
+    done: int = 0
+    running: int = 0
+    waiting: int = 0
+    diverged: list[tuple[Entry, str]] = field(default_factory=list)
+    failed: list[tuple[Entry, str]] = field(default_factory=list)
+    best: Best | None = None
+    seconds_left: float | None = None
+    """None as long as no epoch has been timed."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return not self.running and not self.waiting
+
+    def line(self) -> str:
+        """Say it in one line."""
+        counts = [f"{self.done} of {self.total} done"]
+        named = {"failed": len(self.failed), "diverged": len(self.diverged)}
+        counts += [f"{n} {name}" for name, n in named.items() if n]
+        counts += [f"{n} {name}" for name, n in (("running", self.running), ("waiting", self.waiting)) if n]
+        parts = [", ".join(counts)]
+        if self.best:
+            where = f" ({self.best.overrides})" if self.best.overrides else ""
+            parts.append(f"best validation accuracy {self.best.accuracy:.2%}{where}")
+        if not self.is_over:
+            parts.append(f"time left {duration(self.seconds_left)}")
+        return "; ".join(parts)
+
+
+class Sweep:
+    """A sweep on disk. It remembers which runs are over, so that looking again is quick."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the manifest of a sweep's folder.
+
+        Raises:
+            StoreError: if there is none, or it is damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.runs = folder / content["results"] / "runs"
+            self.entries = [Entry(**{k: e[k] for k in Entry.__dataclass_fields__}) for e in content["runs"]]
+        except OSError as error:
+            raise StoreError(f"{folder} holds no sweep: {path} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} is damaged ({error!r}); start the sweep's command again, which trains only what is missing"
+            ) from error
+        self._over: dict[str, dict[str, Any]] = {}
+
+    def status(self) -> Status:
+        """Look at every run's files."""
+        status, clock = Status(len(self.entries)), _Clock()
+        for entry in self.entries:
+            result = self._result(entry)
+            if result is None:
+                self._count_unfinished(entry, status, clock)
+                continue
+            row = result["row"]
+            if result["status"] == "done":
+                status.done += 1
+                accuracy = row["n_val_correct"] / row["n_val"]
+                if status.best is None or accuracy > status.best.accuracy:
+                    status.best = Best(accuracy, entry.overrides)
+                clock.finished.append(row["train_s"] / row["n_epochs"])
+            elif result["status"] == "diverged":
+                status.diverged.append((entry, result.get("error", "")))
+            else:
+                status.failed.append((entry, _last_line(result.get("error", ""))))
+        status.seconds_left = clock.seconds_left()
+        return status
+
+    def _result(self, entry: Entry) -> dict[str, Any] | None:
+        """How a run ended; None if it is under way, or still to come. A failed one may be under way again."""
+        if entry.run is None:
+            return _failure(entry.error)
+        if entry.run in self._over:
+            return self._over[entry.run]
+        folder = self.runs / entry.run
+        result = _read_result(folder / "result.json")
+        if result and result["status"] in ("done", "diverged"):
+            self._over[entry.run] = result
+        elif is_held(folder / LOCK):
+            return None
+        return result or (_failure(entry.error) if entry.error else None)
+
+    def _count_unfinished(self, entry: Entry, status: Status, clock: "_Clock") -> None:
+        assert entry.run is not None
+        folder = self.runs / entry.run
+        n_done, pace, age = _epochs(folder)
+        if is_held(folder / LOCK) or (age is not None and age < max(FRESH_S, 2 * (pace or 0))):
+            status.running += 1
+            clock.running += 1
+        else:
+            status.waiting += 1
+        if pace:
+            clock.under_way.append(pace)
+        clock.epochs_left += max(0, entry.epochs - n_done)
+
+
+@dataclass
+class _Clock:
+    """What the time left is estimated from: seconds an epoch, of runs that are over or else of those under way."""
+
+    finished: list[float] = field(default_factory=list)
+    under_way: list[float] = field(default_factory=list)
+    epochs_left: int = 0
+    running: int = 0
+
+    def seconds_left(self) -> float | None:
+        paces = self.finished or self.under_way
+        if not paces:
+            return None
+        return self.epochs_left * sum(paces) / len(paces) / max(1, self.running)
+
+
+def manifest(folder: Path, results: Path, entries: Sequence[Entry], **about: str) -> dict[str, Any]:
+    """Make the content of a sweep's manifest, ready for JSON.
+
+    Args:
+        folder: the sweep's folder.
+        results: where its runs lie; kept relative to the folder, so that both can be moved.
+        entries: the jobs in order.
+        about: what else is worth keeping, for example the command.
+
+    Returns:
+        The content.
+    """
+    runs = [{name: getattr(e, name) for name in Entry.__dataclass_fields__} for e in entries]
+    return {**about, "results": os.path.relpath(results, folder), "runs": runs}
+
+
+def newest_sweep(results: Path) -> Path:
+    """Find the folder of the sweep that was started last below a results folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: if there is none.
+    """
+    found = sorted((results / "sweeps").glob(f"*/{MANIFEST}"), key=lambda path: path.parent.name)
+    if not found:
+        raise StoreError(f"no sweep in {results / 'sweeps'}; name its folder, or give --results DIR")
+    return found[-1].parent
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as a person would: ``?``, ``40 s``, ``12 min``, ``3 h 20 min`` or ``2 d 5 h``."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def troubles(status: Status) -> Iterator[str]:
+    """Give a line for each run that diverged or failed, with its reason."""
+    for word, runs in (("failed", status.failed), ("diverged", status.diverged)):
+        for entry, reason in runs:
+            yield f"{word:<8}  {entry.run or '-':<12}  {entry.overrides or '-'}: {reason}"
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        row = result["row"]
+        if result["status"] == "done":
+            row["n_val_correct"] / row["n_val"], row["train_s"] / row["n_epochs"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        return _failure(f"{path} is damaged ({type(error).__name__}); delete it to run it again")
+    return dict(result)
+
+
+def _failure(reason: str | None) -> dict[str, Any]:
+    return {"status": "failed", "row": {}, "error": reason or ""}
+
+
+def _epochs(folder: Path) -> tuple[int, float | None, float | None]:
+    """Epochs that a run has behind it, seconds an epoch, and seconds since the last one; None where unknown."""
+    try:
+        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            n = sum(1 for _ in csv.DictReader(file))
+            ended = os.fstat(file.fileno()).st_mtime
+        started = (folder / "config.yaml").stat().st_mtime
+    except OSError:
+        return 0, None, None
+    return n, (ended - started) / n if n and ended > started else None, time.time() - ended
+
+
+def _last_line(text: str) -> str:
+    """The last line of a traceback says what went wrong."""
+    lines: Sequence[str] = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def differing(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Give of each job's overrides those that not all jobs have, in one text."""
+    common = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
+    return [" ".join(word for word in words if word not in common) for words in overrides]
+
+
+def ending(result: Mapping[str, Any]) -> str:
+    """Say in a few words how a run ended."""
+    row = result["row"]
+    if result["status"] != "done":
+        return str(result["status"])
+    return f"done: validation accuracy {row['n_val_correct'] / row['n_val']:.2%}"

@@ -1,0 +1,51 @@
+"""Show how far a sweep is, and why runs of it failed or diverged; works from anywhere, while it runs and after.
+
+python scripts/sweep_status.py [SWEEP_DIR] [--results DIR] [--watch SECONDS]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from jacexp.errors import JacexpError
+from jacexp.report.progress import Sweep, newest_sweep, troubles
+
+
+def main() -> None:
+    """Read the command line and print the sweep's line and its troubles."""
+    parser = argparse.ArgumentParser(description="Show how far a sweep is.")
+    parser.add_argument(
+        "sweep", nargs="?", type=Path, metavar="SWEEP_DIR", help="its folder; default: the newest"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="where to look for the newest (default: results)",
+    )
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="look again so often, until it is over"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.sweep or newest_sweep(arguments.results)
+    sweep = Sweep(folder)
+    print(folder)
+    while not show(sweep) and arguments.watch:
+        time.sleep(max(0.5, arguments.watch))
+
+
+def show(sweep: Sweep) -> bool:
+    """Print how far a sweep is; true if it is over."""
+    status = sweep.status()
+    print("\n".join([status.line(), *troubles(status)]), flush=True)
+    return status.is_over
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except JacexpError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,47 @@
+"""A sweep as a user starts it, for the tests of launchers."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.lr=0.02", "-m")
+
+
+def start(*words, results, environment=None):
+    """Start train.py with its results in a folder."""
+    command = [sys.executable, str(ROOT / "train.py"), *SHORT, *words, f"paths.results={results}"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    return subprocess.Popen(
+        command, cwd=results, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def sweep(*words, results, environment=None):
+    """Run train.py to its end."""
+    with start(*words, results=results, environment=environment) as process:
+        output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def rows(results):
+    """The rows of runs.csv."""
+    with (results / "runs.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def n_epochs(results):
+    """Epochs that all runs together have behind them."""
+    files = (results / "runs").glob("*/metrics.csv")
+    return sum(len(path.read_text().splitlines()) - 1 for path in files)
+
+
+def wait_for(happens):
+    """Wait until something holds."""
+    until = time.monotonic() + 180
+    while not happens():
+        assert time.monotonic() < until, "it does not happen"
+        time.sleep(0.2)

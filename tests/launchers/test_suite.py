@@ -1,0 +1,36 @@
+"""Hydra's own tests of a launcher: what is no run of jacexp's is run as Hydra runs it."""
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+# Hydra's own test programs do not say which Hydra's rules they follow
+pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions:UserWarning")
+
+
+def test_hydra_discovers_the_launcher():
+    assert "JacexpLauncher" in [found.__name__ for found in Plugins.instance().discover(Launcher)]
+
+
+@pytest.mark.parametrize("launcher_name", ["fused", pytest.param("sequential", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("overrides", [[]])
+class TestSuite(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.parametrize("launcher_name", ["sequential"])
+@pytest.mark.parametrize("overrides", [["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"]])
+class TestBatches(BatchedSweeperTestSuite):
+    pass
+
+
+@pytest.mark.slow  # each test starts programs
+@pytest.mark.parametrize("task_launcher_cfg", [{}])
+@pytest.mark.parametrize("extra_flags", [["-m", "hydra/launcher=sequential"]])
+class TestIntegration(IntegrationTestSuite):
+    pass

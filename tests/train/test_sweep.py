@@ -1,0 +1,321 @@
+"""A sweep trains what is missing, each run once, whoever else is at work and whatever happens to one of them."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from types import ModuleType
+
+import pytest
+
+from jacexp.errors import ConfigError, JacexpError, RunLockedError
+from jacexp.train import executors, job, sweep
+from jacexp.train.clusters import make_executor
+from jacexp.train.executors import InProcess, Processes, Task
+from jacexp.train.job import identify, prepare
+from jacexp.train.run import run
+from jacexp.train.stop import Stopped, stop_signals
+from jacexp.train.sweep import plan, train_missing
+
+SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=1")
+
+
+def jobs(configure, *overrides):
+    return [(word, configure(*SHORT, word)) for word in overrides]
+
+
+def train(runs, executor=None, fuse=False):
+    ended = []
+    train_missing(runs, executor or InProcess(), fuse=fuse, ended=ended.append)
+    return [r.overrides for r in ended]
+
+
+def statuses(runs):
+    return [r.over() and r.over()["status"] for r in runs]
+
+
+def n_rows(results):
+    return len((results / "runs.csv").read_text().splitlines()) - 1
+
+
+class Recorded(InProcess):
+    """Keeps which groups it was given."""
+
+    def __init__(self):
+        self.groups = []
+
+    def train(self, groups):
+        self.groups += [[r.overrides for r in group] for group in groups]
+        return super().train(groups)
+
+
+def test_a_run_is_named_as_when_it_is_prepared(configure):
+    for words in [
+        (),
+        ("seed=3",),
+        ("select=paper",),
+        ("data.subset=null", "data.holdout=0.2"),
+        ("dataset=digits",),
+    ]:
+        cfg = configure(*SHORT, *words)
+        assert identify(cfg).directory.path == prepare(cfg).directory.path
+
+
+def test_hundreds_of_runs_are_named_without_reading_the_data_or_building_networks_again(
+    configure, monkeypatch
+):
+    calls = []
+    for name in ("load", "build"):
+        real = getattr(job, name)
+        monkeypatch.setattr(
+            job, name, lambda *a, real=real, name=name, **k: (calls.append(name), real(*a, **k))[1]
+        )
+    job._load_once.cache_clear()
+    job._stand_in.cache_clear()
+    runs = plan([(f"seed={s}", configure(*SHORT, f"seed={s}")) for s in range(20)])
+    assert calls == ["load", "build"]
+    assert len({r.directory.id for r in runs}) == 20
+
+
+def test_what_cannot_run_is_found_before_anything_is_trained(configure, tmp_path):
+    words = ("seed=0", "train.lr=-1", "model=vgg16_bn", "train.batch_size=2000", "seed=1")
+    runs = plan(jobs(configure, *words))
+    assert not list(tmp_path.iterdir())
+    assert [type(r.error) for r in runs] == [type(None), ConfigError, ConfigError, ConfigError, type(None)]
+    assert train(runs) == ["seed=0", "seed=1"]
+    assert statuses(runs) == ["done", None, None, None, "done"]
+
+
+def test_impossible_hyper_parameters_are_found_without_the_run_s_own_network(configure):
+    cfg = configure("+method=spec", *SHORT[1:], "method.lam=-1")
+    assert "must not be negative" in str(plan([("", cfg)])[0].error)
+
+
+def test_a_data_set_that_is_missing_is_looked_for_once(configure, monkeypatch):
+    looked = []
+    monkeypatch.setattr(job, "load", lambda *a, **k: (looked.append(a), missing())[1])
+
+    def missing():
+        raise sweep.DataError("not here")
+
+    job._load_once.cache_clear()
+    runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
+    assert [str(r.error) for r in runs] == ["not here"] * 3
+    assert len(looked) == 1
+
+
+def test_only_what_is_missing_is_trained_and_each_run_once(configure, tmp_path):
+    run(configure(*SHORT, "seed=1"))
+    executor = Recorded()
+    runs = plan(jobs(configure, "seed=0", "seed=1", "train.lr=0.02", "train.lr=2e-2"))
+    assert train(runs, executor) == ["seed=0", "train.lr=2e-2"]
+    assert len(executor.groups) == 2
+    assert statuses(runs) == ["done"] * 4
+    assert n_rows(tmp_path) == 3
+
+
+def test_a_failure_is_noted_and_the_others_go_on(configure, monkeypatch):
+    real = executors.run
+
+    def fails_for_seed_1(cfg):
+        if cfg.seed == 1:
+            raise MemoryError("too large")
+        return real(cfg)
+
+    monkeypatch.setattr(executors, "run", fails_for_seed_1)
+    runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
+    assert train(runs) == ["seed=0", "seed=1", "seed=2"]
+    assert statuses(runs) == ["done", None, "done"]
+    assert str(runs[1].error) == "MemoryError: too large"
+
+
+def test_the_runs_of_a_sweep_are_silent_and_alone_they_speak(configure, capsys):
+    train(plan(jobs(configure, "seed=0")))
+    assert capsys.readouterr().out == ""
+    run(configure(*SHORT, "seed=1"))
+    assert "done: validation accuracy" in capsys.readouterr().out
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """A stand-in for the fused trainer, which trains a group one after another; groups have one learning rate."""
+    module = ModuleType("jacexp.train.fused")
+
+    def compatible_groups(cfgs):
+        rates = dict.fromkeys(cfg.train.lr for cfg in cfgs)
+        return [[cfg for cfg in cfgs if cfg.train.lr == rate] for rate in rates]
+
+    def train_together(cfgs):
+        module.calls.append([cfg.seed for cfg in cfgs])
+        for cfg in cfgs:
+            run(cfg)
+
+    module.calls, module.compatible_groups, module.train_together = [], compatible_groups, train_together
+    monkeypatch.setitem(sys.modules, "jacexp.train.fused", module)
+    return module
+
+
+def test_compatible_runs_are_trained_together(configure, fused):
+    executor = Recorded()
+    runs = plan(jobs(configure, "seed=0", "train.lr=0.05", "seed=1", "seed=2"))
+    assert train(runs, executor, fuse=True) == ["seed=0", "seed=1", "seed=2", "train.lr=0.05"]
+    assert executor.groups == [["seed=0", "seed=1", "seed=2"], ["train.lr=0.05"]]
+    assert fused.calls == [[0, 1, 2]]
+
+
+def test_a_group_that_fails_goes_on_run_by_run(configure, fused):
+    def fails(cfgs):
+        run(cfgs[0])
+        raise RuntimeError("out of memory")
+
+    fused.train_together = fails
+    executor = Recorded()
+    runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
+    train(runs, executor, fuse=True)
+    assert executor.groups == [["seed=0", "seed=1", "seed=2"], ["seed=1"], ["seed=2"]]
+    assert statuses(runs) == ["done"] * 3
+    assert [r.error for r in runs] == [None] * 3
+
+
+def test_a_run_that_another_process_ends_is_waited_for(configure, monkeypatch):
+    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    runs = plan(jobs(configure, "seed=0", "seed=1"))
+    executor = Recorded()
+    other = Other(runs[0])
+    ended = train(runs, executor)
+    other.join()
+    assert ended == ["seed=1", "seed=0"]
+    assert executor.groups == [["seed=1"]], "nothing is tried that somebody else trains"
+
+
+class Other(threading.Thread):
+    """Holds a run, and ends or abandons it half a second later."""
+
+    def __init__(self, run, ends=True):
+        super().__init__()
+        self.swept, self.ends, self.holds = run, ends, threading.Event()
+        self.start()
+        self.holds.wait()
+
+    def run(self):
+        with self.swept.directory.locked():
+            self.holds.set()
+            time.sleep(0.5)
+            if self.ends:
+                row = {"n_val": 1, "n_val_correct": 1}
+                result = {"status": "done", "row": row, "dataset": {}}
+                (self.swept.directory / "result.json").write_text(json.dumps(result))
+
+
+def test_a_run_that_another_process_abandons_is_trained_here(configure, monkeypatch, tmp_path):
+    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    runs = plan(jobs(configure, "seed=0", "seed=1"))
+    Other(runs[0], ends=False)
+    assert train(runs) == ["seed=1", "seed=0"]
+    assert n_rows(tmp_path) == 2
+
+
+def test_a_run_that_is_taken_away_in_between_is_no_failure(configure, monkeypatch):
+    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    tries = []
+    real = executors.run
+
+    def taken_at_first(cfg):
+        tries.append(cfg.seed)
+        if tries.count(cfg.seed) == 1:
+            raise RunLockedError("another process was quicker")
+        return real(cfg)
+
+    monkeypatch.setattr(executors, "run", taken_at_first)
+    runs = plan(jobs(configure, "seed=0", "seed=1"))
+    train(runs)
+    assert tries == [0, 1, 0, 1]
+    assert statuses(runs) == ["done", "done"]
+
+
+def test_a_request_to_stop_ends_the_sweep_at_once(configure, monkeypatch):
+    started = []
+
+    def stops(cfg):
+        started.append(cfg.seed)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(executors, "run", stops)
+    runs = plan(jobs(configure, "seed=0", "seed=1"))
+    with stop_signals(), pytest.raises(Stopped):
+        train(runs)
+    assert started == [0]
+
+
+def test_a_task_sends_every_error_home_in_a_form_that_any_process_understands(configure, monkeypatch):
+    class Strange(Exception):
+        def __init__(self, one, two):
+            super().__init__(one)
+
+    def fails(cfg):
+        raise Strange("odd", "error")
+
+    monkeypatch.setattr(executors, "run", fails)
+    error = Task((configure(*SHORT),))()
+    assert type(error) is JacexpError
+    assert str(error) == "Strange: odd"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("processes", {"n_jobs": 0}, "n_jobs=0 must be positive"),
+        ("threads", {}, "executor=threads is not one of in_process"),
+    ],
+)
+def test_an_impossible_executor_is_refused(tmp_path, name, settings, says):
+    with pytest.raises(JacexpError, match=says):
+        make_executor(name, tmp_path, settings)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("submitit", "slurm"), ("ray", "ray")])
+def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, name, extra):
+    monkeypatch.setitem(sys.modules, name, None)
+    settings = {"cluster": "local"} if name == "submitit" else {
+        "address": None, "num_cpus": 1, "num_gpus": 0, "max_retries": 0,
+    }  # fmt: skip
+    with pytest.raises(JacexpError, match=rf'needs {name}.*pip install "jacexp\[{extra}\]"'):
+        make_executor(name, tmp_path, settings)
+
+
+def deadly(configure, monkeypatch, tmp_path, deaths, *seeds):
+    """Runs of which that of seed 1 kills its process, so many times."""
+    monkeypatch.setenv("DEADLY", f"{tmp_path / 'deaths'}:{deaths}")
+    target = "method._target_=tests.train.deadly.Deadly"
+    return plan([(f"seed={s}", configure(*SHORT, target, f"seed={s}")) for s in seeds])
+
+
+def test_a_process_that_is_killed_costs_nothing_but_time(configure, monkeypatch, tmp_path):
+    runs = deadly(configure, monkeypatch, tmp_path, 1, 1, 0)
+    assert train(runs, Processes(1)) == ["seed=1", "seed=0"]
+    assert statuses(runs) == ["done", "done"]
+    result = runs[0].over()["row"]
+    assert result["command"].startswith("python train.py"), "the user's command, not the worker's"
+
+
+@pytest.mark.slow
+def test_a_run_that_always_kills_its_process_is_given_up_and_the_others_go_on(
+    configure, monkeypatch, tmp_path
+):
+    runs = deadly(configure, monkeypatch, tmp_path, 99, 0, 1, 2, 3)
+    assert sorted(train(runs, Processes(2))) == [f"seed={s}" for s in range(4)]
+    assert statuses(runs) == ["done", None, "done", "done"]
+    assert "killed 3 times" in str(runs[1].error)
+    assert len((tmp_path / "deaths").read_text()) == 3
+
+
+@pytest.mark.slow
+def test_processes_give_what_one_process_gives(configure, tmp_path):
+    here = plan(jobs(configure, "seed=0", "seed=1"))
+    train(here)
+    there = plan([(w, configure(*SHORT, w, results=tmp_path / "there")) for w in ("seed=0", "seed=1")])
+    train(there, Processes(2))
+    for one, other in zip(here, there, strict=True):
+        assert one.over()["row"]["val_loss"] == other.over()["row"]["val_loss"]
