@@ -2,7 +2,7 @@
 
 from jacexp.data.augment import AUGMENTS, Affine, Augment, CropFlip
 from jacexp.data.load import NAMES, load
-from jacexp.data.loader import Batch, Loader, epoch_order
+from jacexp.data.loader import Batch, Loader, StackedLoader, epoch_order
 from jacexp.data.spec import ImageSet, Split
 from jacexp.data.split import split, split_source
 from jacexp.data.tangents import Tangents
@@ -17,6 +17,7 @@ __all__ = [
     "ImageSet",
     "Loader",
     "Split",
+    "StackedLoader",
     "Tangents",
     "epoch_order",
     "load",

@@ -1,6 +1,6 @@
 """Batches straight from the training device: the whole set lies there as bytes, and a batch is one gather."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,6 +97,35 @@ class Loader:
             if tangents is not None:
                 tangents = _take(tangents, rows) if isinstance(tangents, Tensor) else tangents(x)
             yield Batch(x, _take(self.y, rows), tangents)
+
+
+class StackedLoader:
+    """Iterates over the batches of several networks at once, those of network after network, (N · B, ...).
+
+    Networks whose batches are the same share a loader, and so one gather.
+
+    Args:
+        loaders: the different loaders, of equal lengths.
+        which: for each network, the number of its loader.
+    """
+
+    def __init__(self, loaders: Sequence[Loader], which: Sequence[int]) -> None:
+        self.loaders, self.which = list(loaders), list(which)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch that is iterated next, and the batch, counted from 0, that it starts at."""
+        for loader in self.loaders:
+            loader.set_epoch(epoch, start)
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch."""
+        return len(self.loaders[0])
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the epoch's batches, from batch ``start`` on."""
+        for batches in zip(*self.loaders, strict=True):
+            x, y, tangents = zip(*(batches[i] for i in self.which), strict=True)
+            yield Batch(torch.cat(x), torch.cat(y), None if tangents[0] is None else torch.cat(tangents))
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

@@ -72,7 +72,7 @@ class RegularizedModule(pl.LightningModule):
         self.engine: Engine = settings.get("engine", "auto")
         self.sums = Sums()
         self._generator: torch.Generator | None = None
-        self._has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
+        self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
@@ -191,7 +191,7 @@ class RegularizedModule(pl.LightningModule):
     @contextmanager
     def _dropout_stream(self, batch_idx: int) -> Iterator[None]:
         # PyTorch's dropout draws from the global generator alone: give it this step's own state and put it back.
-        if not self._has_dropout:
+        if not self.has_dropout:
             yield
             return
         devices = [self.device] if self.device.type == "cuda" else []

@@ -107,6 +107,7 @@ class StackedMethod:
         self.method = copy.copy(modules[0])
         self.method.__dict__["_modules"] = {"net": self.stack}
         self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
+        self.has_dropout = modules[0].has_dropout
         self.plain = all(module.strength_value() == 0 for module in modules)
         self._generators = [torch.Generator(self.stack.weights.device) for _ in modules]
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,6 @@ class Recorder(Checkpoint):
             )
         return path
 
-    @property
-    def best(self) -> dict[str, float]:
-        """The row of the epoch with the lowest validation loss, the first of equals."""
-        return min(self.rows, key=lambda row: row["val_loss"])
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on within the epoch in which the run was interrupted; Lightning does not start such an epoch again."""
         self._started = self._saved = time.perf_counter()
@@ -133,10 +129,10 @@ class Recorder(Checkpoint):
         means = {f"train_{name}": value for name, value in pl_module.sums.means().items()}
         counts = {f"val_{name}": value for name, value in pl_module.val_sums.counts().items()}
         self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
-        if self.keep_best and self.best is self.rows[-1]:
+        if self.keep_best and best_row(self.rows) is self.rows[-1]:
             save_network(self.directory / "best.ckpt", pl_module.net)
         # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
-        self._write_metrics()
+        write_metrics(self.directory, self.rows)
         self._within = None
         self._save(trainer)
         self._stop_if_requested(f"after epoch {epoch + 1} of {trainer.max_epochs}")
@@ -150,9 +146,16 @@ class Recorder(Checkpoint):
         if stop_requested():
             raise Stopped(f"run {self.directory.id} is saved {where}; the same command goes on")
 
-    def _write_metrics(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.directory / "metrics.csv", text.getvalue())
+
+def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Give the row of the epoch with the lowest validation loss, the first of equals."""
+    return min(rows, key=lambda row: row["val_loss"])
+
+
+def write_metrics(directory: RunDirectory, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write ``metrics.csv``, a row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(directory / "metrics.csv", text.getvalue())

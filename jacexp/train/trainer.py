@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from jacexp.store import read_checkpoint, save_checkpoint
@@ -30,21 +31,33 @@ class WholeFiles(TorchCheckpointIO):
 
 def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
     """Make Lightning's trainer for one run."""
-    quiet_lightning()
     progress = progress_callbacks(cfg.progress)
-    return pl.Trainer(
+    return _trainer(
+        cfg,
         max_epochs=cfg.train.epochs,
+        logger=instantiate(cfg.logger, save_dir=str(recorder.directory.path)) if cfg.logger else False,
+        callbacks=[*progress, recorder],
+        enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
+    )
+
+
+def make_stack_trainer(cfg: DictConfig, recorder: Checkpoint, epochs: int) -> pl.Trainer:
+    """Make Lightning's trainer for a stack of runs that have so many epochs left."""
+    return _trainer(cfg, max_epochs=epochs, logger=False, callbacks=[recorder], enable_progress_bar=False)
+
+
+def _trainer(cfg: DictConfig, **settings: Any) -> pl.Trainer:
+    quiet_lightning()
+    return pl.Trainer(
         accelerator=cfg.train.device,
         devices=1,
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
-        logger=instantiate(cfg.logger, save_dir=str(recorder.directory.path)) if cfg.logger else False,
-        callbacks=[*progress, recorder],
         enable_checkpointing=True,
-        enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         plugins=[WholeFiles(), LightningEnvironment()],  # one process a run, in a Slurm job too
+        **settings,
     )
 
 

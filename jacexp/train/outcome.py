@@ -1,0 +1,138 @@
+"""What every run writes, however it is trained: its configuration at the start; network, row and result at the end."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from jacexp.data import Loader
+from jacexp.errors import StoreError
+from jacexp.methods import RegularizedModule
+from jacexp.methods.base import Sums
+from jacexp.models import Network
+from jacexp.store import load_network, provenance, save_network, write_atomically
+from jacexp.train import ending
+from jacexp.train.config import changed_switches, hyperparameters
+from jacexp.train.job import Job
+from jacexp.train.recorder import best_row
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn a disk that is full, or a file that cannot be written, into one clear error.
+
+    Raises:
+        StoreError: naming what could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{what} cannot write its files ({error}); what is there is kept, so make room and start again"
+        ) from error
+
+
+def begin(job: Job) -> None:
+    """Write the run's ``config.yaml``, with every interpolation replaced, and without what only a sweep reads."""
+    resolved = OmegaConf.to_container(job.cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    del resolved["grid"], resolved["protocol"]["lam"]
+    write_atomically(job.directory / "config.yaml", OmegaConf.to_yaml(resolved))
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """Give the columns of ``runs.csv`` that are known before the training."""
+    cfg, data = job.cfg, job.data
+    hyper = hyperparameters(cfg)
+    strengths = {name: hyper.pop(name, None) for name in ("lam", "beta", "epsilon")}
+    device = "cuda" if cfg.train.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return {
+        "run": job.directory.id,
+        "dataset": data.name,
+        "model": cfg.model.name,
+        "method": cfg.method.name,
+        "protocol": cfg.protocol.name,
+        "select": cfg.select,
+        "seed": cfg.seed,
+        **strengths,
+        "options": json.dumps({**hyper, **changed_switches(cfg)}, sort_keys=True),
+        "lr": cfg.train.lr,
+        "momentum": cfg.train.momentum,
+        "batch_size": cfg.train.batch_size,
+        "n_epochs": cfg.train.epochs,
+        "subset": cfg.data.subset,
+        "augment": cfg.data.augment,
+        "precision": cfg.train.precision,
+        "checkpoint": cfg.checkpoint,
+        "n_train": len(data.x_train),
+        "data": json.dumps(data.source, sort_keys=True),
+        **provenance(device),
+    }
+
+
+def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test: Loader) -> dict[str, Any]:
+    """Save a trained network and give the columns of ``runs.csv`` that its training and its test images tell.
+
+    Args:
+        job: the run; its network is at the end of its training.
+        rows: what was measured after each epoch.
+        seconds: what the training took.
+        test: the test images, where the network is.
+
+    Returns:
+        The columns of the epoch that is tested, the last or the best.
+    """
+    save_network(job.directory / "last.ckpt", job.module.net)
+    validation = best_row(rows) if job.cfg.checkpoint == "best" else rows[-1]
+    tested = evaluate(load_network(job.directory, job.cfg.checkpoint).to(test.device), test)
+    return {
+        "epoch": validation["epoch"],
+        "n_val": validation["val_n"],
+        "n_val_correct": validation["val_n_correct"],
+        "val_loss": validation["val_loss"],
+        "n_test": tested["n"],
+        "n_test_correct": tested["n_correct"],
+        "test_loss": tested["loss"],
+        "train_s": round(seconds, 3),
+    }
+
+
+def evaluate(net: Network, images: Loader) -> dict[str, float]:
+    """Count the correct answers of a network on clean images and give its mean cross-entropy."""
+    module = RegularizedModule(net)
+    sums = Sums()
+    with torch.inference_mode():
+        for batch in images:
+            sums.add(module.plain_terms(batch), batch.y)
+    return sums.counts()
+
+
+def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str, Any]:
+    """Write a run's row to ``runs.csv`` and then ``result.json``.
+
+    Args:
+        job: the run, which must be locked.
+        row: the columns of ``runs.csv`` but for the status.
+        how: ``status``, and ``error`` if there was one.
+
+    Returns:
+        The content of ``result.json``.
+    """
+    dataset = {"name": job.cfg.dataset.name, "path": job.cfg.dataset.path}
+    result = {**how, "row": {**row, "status": how["status"]}, "dataset": dataset}
+    ending.record(job.directory, result)
+    return result
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Say in a few words how a run ended."""
+    row = result["row"]
+    if result["status"] != "done":
+        return str(result["status"])
+    val, test = row["n_val_correct"] / row["n_val"], row["n_test_correct"] / row["n_test"]
+    return (
+        f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"
+    )

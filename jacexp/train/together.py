@@ -1,0 +1,110 @@
+"""Several runs trained as one: a stack of networks under Lightning's Trainer."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from jacexp.data import Batch
+from jacexp.methods import RegularizedModule
+from jacexp.methods.stack import StackedMethod
+from jacexp.random import stream_seed
+
+
+class Together(pl.LightningModule):
+    """A step of every network of a stack: its gradient, and its own stochastic gradient descent.
+
+    v_n <- m_n v_n + g_n, w_n <- w_n − α_n v_n, with each network's learning rate α_n and momentum m_n.
+    """
+
+    def __init__(self, modules: Sequence[RegularizedModule], *, epoch: int = 0, batches: int = 0) -> None:
+        """Stack networks that lie where they are trained.
+
+        Args:
+            modules: the methods, equal but for strength, recipe, seed and normalisation. Their networks are trained.
+            epoch: the epoch to begin in, counted from 0.
+            batches: how many batches of it are done.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.modules_alone = tuple(modules)  # not registered as parts: the stack holds their tensors
+        self.method = StackedMethod(modules)
+        self.weights = self.method.stack.weights
+        self.velocity = torch.zeros_like(self.weights)
+        self.momentum = self.weights.new_tensor([m.recipe.momentum for m in modules])[:, None]
+        self.alive = [True] * len(modules)
+        self.first_epoch, self.first_batch = epoch, batches
+        self.start_sums()
+
+    def start_sums(self) -> None:
+        """Start an epoch's sums over samples."""
+        self.totals = torch.zeros(len(self.alive), 4, dtype=torch.float64, device=self.weights.device)
+        self.samples = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, counted from 0 over all that was interrupted."""
+        return self.first_epoch + self.current_epoch
+
+    def batch_number(self, batch_idx: int) -> int:
+        """Give the number of a batch within its epoch."""
+        return batch_idx + (self.first_batch if self.current_epoch == 0 else 0)
+
+    def on_train_epoch_start(self) -> None:
+        """Set each network's learning rate; one that has diverged stands still."""
+        sizes = [m.recipe.step_size(self.epoch) for m in self.modules_alone]
+        self.step_size = (
+            self.weights.new_tensor(sizes)[:, None] * self.weights.new_tensor(self.alive)[:, None]
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take one step with each network."""
+        number = self.batch_number(batch_idx)
+        if self.method.has_dropout:
+            self.method.stack.streams.seed(self._seeds("dropout", number))
+        noise = self.method.draw(batch.x, self._seeds("noise", number))
+        terms, gradient = self.method.terms(batch, noise)
+        self.velocity.mul_(self.momentum).add_(gradient)
+        self.weights.addcmul_(self.velocity, self.step_size, value=-1)
+        n = len(self.alive)
+        size = len(batch.y) // n
+        correct = (terms.logits.argmax(dim=1) == batch.y).view(n, -1).sum(1)
+        penalty = terms.penalty.view(n, -1).mean(1)
+        ce = terms.cross_entropy.double().view(n, -1).sum(1)
+        self.totals += torch.stack([size * terms.loss.double(), ce, size * penalty.double(), correct], dim=1)
+        self.samples += size
+
+    def _seeds(self, stream: str, batch: int) -> list[int]:
+        return [stream_seed(m.seed, stream, self.epoch, batch) for m in self.modules_alone]
+
+    def means(self) -> list[dict[str, float]]:
+        """Give each network's means over the samples of the epoch so far."""
+        names = ("loss", "cross_entropy", "penalty", "accuracy")
+        return [dict(zip(names, row, strict=True)) for row in (self.totals / self.samples).tolist()]
+
+    def end(self, n: int) -> None:
+        """Let a network that has diverged stand still, at zero, where it is finite."""
+        self.alive[n] = False
+        self.weights[n] = self.velocity[n] = self.step_size[n] = 0
+
+    def state(self, n: int) -> dict[str, Tensor]:
+        """Give all tensors of one network's training, apart from those of the others."""
+        own = {"weights": self.weights[n], "velocity": self.velocity[n], "totals": self.totals[n]}
+        return {name: t.clone() for name, t in (own | self._statistics(n)).items()}
+
+    def load_state(self, n: int, state: dict[str, Tensor]) -> None:
+        """Take them back."""
+        own = {"weights": self.weights[n], "velocity": self.velocity[n], "totals": self.totals[n]}
+        for name, t in (own | self._statistics(n)).items():
+            t.copy_(state[name])
+
+    def _statistics(self, n: int) -> dict[str, Tensor]:
+        return {f"buffer.{name}": b for name, b in self.modules_alone[n].net.body.named_buffers()}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Leave the batch where it is: the whole set lies on the training device."""
+        return batch
+
+    def configure_optimizers(self) -> None:
+        """The step is taken by hand."""

@@ -1,0 +1,163 @@
+"""Fused runs end as each would have ended alone."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from jacexp.errors import StoreError
+from jacexp.store import RunDirectory, load_network, save_checkpoint
+from jacexp.train import stack_recorder
+from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train.job import identify
+from jacexp.train.run import run
+from jacexp.train.stop import Stopped
+from tests.laws import METHODS, make
+from tests.networks import network
+
+TINY = ("data.subset=60", "data.holdout=30", "train.batch_size=16", "train.epochs=2")
+DIFFERING = ("train_s", "started", "command", "val_loss", "test_loss")
+STRENGTH = {name: make(name, network("mlp")).strength for name in METHODS}
+
+
+def sweep(configure, method, *words, n=3, **where):
+    """Compose runs that differ in strength, learning rate, momentum, seed and so in their images."""
+    return [
+        configure(
+            f"+method={method}",
+            *TINY,
+            *([f"method.{STRENGTH[method]}={0.02 * (i + 1)}"] if STRENGTH[method] else []),
+            f"train.lr={0.01 * (i + 1)}",
+            f"train.momentum={0.8 + 0.05 * i}",
+            f"seed={i}",
+            *words,
+            **where,
+        )
+        for i in range(n)
+    ]
+
+
+def results(where):
+    """Read a store: each run's row, weights and metrics, by its directory's name."""
+    return {path.name: ended(RunDirectory(path)) for path in sorted((where / "runs").iterdir())}
+
+
+def ended(directory):
+    result = directory.result()
+    metrics = (
+        (directory / "metrics.csv").read_text().splitlines() if (directory / "metrics.csv").exists() else []
+    )
+    return {
+        "status": result["status"],
+        "row": {key: value for key, value in result["row"].items() if key not in DIFFERING},
+        "state": load_network(directory).state_dict() if result["status"] == "done" else {},
+        "metrics": list(csv.DictReader(metrics)),
+        "files": sorted(p.name for p in directory.path.iterdir() if p.name != ".lock"),
+    }
+
+
+def assert_same(one, other, tolerance):
+    assert one.keys() == other.keys()
+    for name in one:
+        a, b = one[name], other[name]
+        assert a["files"] == b["files"]
+        assert [(k, v, b["row"][k]) for k, v in a["row"].items() if v != b["row"][k]] == []
+        for key, value in a["state"].items():
+            assert (value - b["state"][key]).norm() <= tolerance * b["state"][key].norm(), key
+        for mine, theirs in zip(a["metrics"], b["metrics"], strict=True):
+            assert list(mine) == list(theirs)
+            for key, value in mine.items():
+                assert float(value) == pytest.approx(float(theirs[key]), rel=tolerance, abs=1e-12), key
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """Images without a constant background, where maxima tie and rounding alone says which pixel a pool takes."""
+    draw = np.random.default_rng(0)
+    arrays = {
+        f"{kind}_{part}": draw.integers(high, size=(n, *shape), dtype=np.uint8)
+        for part, n in (("train", 90), ("test", 20))
+        for kind, high, shape in (("x", 256, (28, 28)), ("y", 10, ()))
+    }
+    np.savez(tmp_path / "noise.npz", **arrays)
+    return "dataset=npz", f"dataset.path={tmp_path / 'noise.npz'}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fused_is_sequential(configure, tmp_path, method, noise):
+    """32 steps a network in float64."""
+    words = (*noise, "train.precision='64'", "train.epochs=8")
+    train_together(sweep(configure, method, *words, results=tmp_path / "fused"))
+    for cfg in sweep(configure, method, *words, results=tmp_path / "alone"):
+        run(cfg)
+    assert_same(results(tmp_path / "fused"), results(tmp_path / "alone"), 1e-9)
+
+
+def test_a_network_that_diverges_leaves_the_others_alone(configure, tmp_path):
+    wild = [configure("+method=spec", *TINY, "train.lr=1e30", "seed=5", results=tmp_path / w) for w in "ab"]
+    train_together([*sweep(configure, "spec", results=tmp_path / "a"), wild[0]])
+    for cfg in [*sweep(configure, "spec", results=tmp_path / "b"), wild[1]]:
+        run(cfg)
+    fused, alone = results(tmp_path / "a"), results(tmp_path / "b")
+    assert sorted(r["status"] for r in fused.values()) == ["diverged", "done", "done", "done"]
+    assert_same(fused, alone, 1e-3)
+
+
+def stopped_after(n, cfgs, monkeypatch):
+    """Train until a signal asks to stop, n looks for one later."""
+    looks = iter(range(n))
+    with monkeypatch.context() as patch:
+        patch.setattr(stack_recorder, "stop_requested", lambda: next(looks, None) is None)
+        with pytest.raises(Stopped):
+            train_together(cfgs)
+
+
+def test_a_stack_that_is_stopped_goes_on_bit_for_bit(configure, tmp_path, monkeypatch):
+    for where in "ab":
+        cfgs = sweep(configure, "spec", "checkpoint=best", "train.epochs=3", results=tmp_path / where)
+        for n in (1, 3, 4) if where == "b" else ():
+            stopped_after(n, cfgs, monkeypatch)
+        train_together(cfgs)
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_who_shares_a_stack_changes_no_bit(configure, tmp_path):
+    """So that a kill between two files of a save, which parts a group, changes nothing."""
+    cfgs = sweep(configure, "spec", results=tmp_path / "a", n=3)
+    train_together(cfgs)
+    cfgs = sweep(configure, "spec", results=tmp_path / "b", n=3)
+    train_together(cfgs[:1])
+    train_together(cfgs)
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_a_run_begun_in_a_stack_goes_on_alone(configure, tmp_path, monkeypatch):
+    cfgs = sweep(configure, "spec", results=tmp_path / "a")
+    stopped_after(3, cfgs, monkeypatch)
+    for cfg in cfgs:
+        run(cfg)
+    train_together(sweep(configure, "spec", results=tmp_path / "b"))
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_a_foreign_checkpoint_is_one_clear_error(configure, tmp_path):
+    (cfg,) = sweep(configure, "none", n=1)
+    directory = identify(cfg).directory
+    directory.path.mkdir(parents=True)
+    save_checkpoint(directory / "resume.ckpt", {"run": "another", "progress": {}, "state": {}})
+    with pytest.raises(StoreError, match=f"not a checkpoint of run {directory.id}; delete it"):
+        train_together([cfg])
+
+
+def test_groups(configure, tmp_path):
+    cfgs = [
+        *sweep(configure, "spec"),
+        configure("+method=spec", *TINY, "method.n_iter=2"),
+        configure("+method=spec", *TINY, "method.lam=0"),
+        configure("+method=none", *TINY),
+        configure("+method=spec", *TINY, "train.batch_size=8"),
+        configure("+method=spec", *TINY, "train.engine=autograd", "seed=8"),
+        configure("+method=spec", *TINY, "train.engine=autograd", "seed=9"),
+    ]
+    assert compatible_groups(cfgs) == [cfgs[:3], *([cfg] for cfg in cfgs[3:])]
+    assert compatible_groups(cfgs[:3], largest=2) == [cfgs[:2], cfgs[2:3]]
