@@ -47,7 +47,13 @@ def launch(
             sweep = _Sweep(folder, runs, launcher)
             sweep.begin()
             with Ticker(folder, launcher.config.progress) as ticker:
-                train_missing(runs, executor, fuse=launcher.fuse, ended=lambda run: sweep.ended(run, ticker))
+                train_missing(
+                    runs,
+                    executor,
+                    fuse=launcher.fuse,
+                    largest=launcher.largest,
+                    ended=lambda run: sweep.ended(run, ticker),
+                )
     returns = [_collect(launcher, run, cfg) for run, cfg in zip(runs, configs, strict=True)]
     sweep.report_failures()
     return returns

@@ -12,6 +12,8 @@ class LauncherConfig:
     _target_: str = "hydra_plugins.jacexp_launcher.launcher.JacexpLauncher"
     fuse: bool = False
     """Train compatible runs together, as one stacked network."""
+    largest: int | None = None
+    """The most runs of a group. None: on a GPU what its memory holds; without one an even share, 16 at most."""
 
 
 @dataclass
@@ -22,10 +24,13 @@ class SequentialConfig(LauncherConfig):
 
 
 @dataclass
-class FusedConfig(SequentialConfig):
-    """``fused``: compatible runs together, in this process."""
+class FusedConfig(LauncherConfig):
+    """``fused``: compatible runs together, on a GPU in this process, without one in a process a core."""
 
+    executor: str = "device"
     fuse: bool = True
+    n_jobs: int = -1
+    """Processes without a GPU; -1: one a core."""
 
 
 @dataclass

@@ -13,10 +13,10 @@ from hydra_plugins.jacexp_launcher import config as _names  # noqa: F401  # regi
 class JacexpLauncher(BasicLauncher):
     """Trains what a sweep misses with one of jacexp's executors; other programs' jobs run as Hydra runs them."""
 
-    def __init__(self, executor: str, fuse: bool, **settings: Any) -> None:
-        """Take where runs are trained, whether together, and the executor's own settings."""
+    def __init__(self, executor: str, fuse: bool, largest: int | None = None, **settings: Any) -> None:
+        """Take where runs are trained, whether and how many together, and the executor's own settings."""
         super().__init__()
-        self.executor, self.fuse, self.settings = executor, fuse, settings
+        self.executor, self.fuse, self.largest, self.settings = executor, fuse, largest, settings
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs of a sweep and give what became of each, in order."""

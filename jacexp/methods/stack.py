@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from jacexp.data import Batch
+from jacexp.errors import ConfigError
 from jacexp.jacobian.explicit import value_and_grads
 from jacexp.jacobian.objectives import Plain
 from jacexp.jacobian.stack import RandomStreams
@@ -96,11 +97,29 @@ class Stack(nn.Module):
         return torch.cat([gradients[name].flatten(1) for name in self.names], dim=1)
 
 
+def can_be_stacked(method: type[RegularizedModule]) -> bool:
+    """Say whether a stack computes all that a method is: its explicit passes or its penalty on the weights."""
+    of_weights = issubclass(method, WeightPenalty)
+    general = WeightPenalty if of_weights else RegularizedModule
+    steps = ("training_step", "terms", "explicit_terms", "plain_terms")
+    has_own_steps = any(getattr(method, step) is not getattr(general, step) for step in steps)
+    has_passes = method.objective is not RegularizedModule.objective
+    return not has_own_steps and (of_weights or has_passes or method.strength is None)
+
+
 class StackedMethod:
     """One method on stacked networks that may differ in strength, seed and normalisation, and in nothing else."""
 
     def __init__(self, modules: Sequence[RegularizedModule]) -> None:
-        """Take each network's method. The networks are shared from now on; see `Stack`."""
+        """Take each network's method. The networks are shared from now on; see `Stack`.
+
+        Raises:
+            ConfigError: for a method that has neither explicit passes nor a penalty on the weights.
+        """
+        if not can_be_stacked(type(modules[0])):
+            raise ConfigError(
+                f"{type(modules[0]).__name__} has no explicit passes, so its networks cannot be trained as one"
+            )
         self.modules = list(modules)
         self.stack = Stack([module.net for module in modules])
         # A shell of the first one: its settings, around the stack, with all strengths in place of its own.
@@ -135,9 +154,9 @@ class StackedMethod:
         if self.method.strength:
             setattr(self.method, self.method.strength, rows)
         objective = None if self.plain else self.method.objective(batch, noise)
-        parts, gradients = value_and_grads(
-            self.stack.body, x, batch.y, objective or Plain(), n_networks=self.stack.n
-        )
+        if objective is None:  # the clean images' own loss, with or without a penalty on the weights
+            objective = Plain()
+        parts, gradients = value_and_grads(self.stack.body, x, batch.y, objective, n_networks=self.stack.n)
         terms, gradient = Terms(*parts), self.stack.in_a_row(gradients)
         if self.plain or not isinstance(template, WeightPenalty):
             return terms, gradient

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
 from jacexp.train.stop import Stopped, stop_requested, stop_signals
@@ -30,7 +32,8 @@ def make_executor(name: str, folder: Path, settings: Mapping[str, Any]) -> Execu
     """Make what ``hydra.launcher.executor`` names.
 
     Args:
-        name: ``in_process``, ``processes``, ``submitit`` or ``ray``.
+        name: ``in_process``, ``processes``, ``device`` (the first with a GPU, the second without), ``submitit`` or
+            ``ray``.
         folder: the sweep's, for the logs of a cluster's jobs.
         settings: the executor's own.
 
@@ -40,15 +43,17 @@ def make_executor(name: str, folder: Path, settings: Mapping[str, Any]) -> Execu
     Raises:
         JacexpError: for another name, an impossible setting, or a library that is not installed.
     """
-    if name == "in_process":
+    if name == "in_process" or (name == "device" and torch.cuda.is_available()):
         return InProcess()
-    if name == "processes":
+    if name in ("processes", "device"):
         return Processes(**settings)
     if name == "submitit":
         return Submitit(folder / "submitit", **settings)
     if name == "ray":
         return Ray(**settings)
-    raise JacexpError(f"hydra.launcher.executor={name} is not one of in_process, processes, submitit, ray")
+    raise JacexpError(
+        f"hydra.launcher.executor={name} is not one of in_process, processes, device, submitit, ray"
+    )
 
 
 def _library(name: str, extra: str) -> Any:
@@ -100,6 +105,8 @@ class Resumable(Task):
 
 class Submitit:
     """Submits each group as a job: to Slurm as one array, or to this machine."""
+
+    n_jobs = 1  # a cluster has room for any number of groups, so they are as large as they may be
 
     def __init__(self, folder: Path, cluster: str, **parameters: Any) -> None:
         """Take where submitit keeps its files, whether the jobs are ``slurm``'s or ``local``, and their parameters.
@@ -199,6 +206,8 @@ def _parameter(key: str) -> str:
 
 class Ray:
     """Trains each group as a task of a Ray cluster."""
+
+    n_jobs = 1  # a cluster has room for any number of groups, so they are as large as they may be
 
     def __init__(self, address: str | None, num_cpus: float, num_gpus: float, max_retries: int) -> None:
         """Join a cluster, or begin one of this machine.

@@ -79,6 +79,8 @@ def _free_memory() -> None:
 class InProcess:
     """Trains one group after another in this process."""
 
+    n_jobs = 1
+
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Train every group and give each as it ends."""
         for group in groups:

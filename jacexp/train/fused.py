@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from jacexp.data import Loader, StackedLoader
 from jacexp.errors import RunLockedError
+from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
 from jacexp.train.ending import settle
-from jacexp.train.job import Job, identify, loaders, prepare
+from jacexp.train.job import Job, identify, loaders, make_module, prepare
 from jacexp.train.outcome import begin, describe, measure, record, writing
 from jacexp.train.recorder import Diverged
 from jacexp.train.stack_recorder import Progress, StackRecorder, began_alone, read_progress
@@ -40,7 +41,8 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     """Put runs together that can be trained as one stack.
 
     They share data set, network, method and its switches, batch size, epochs and precision, and have come as far as
-    each other. A run with a logger, with ``train.engine=autograd``, or that began outside of a stack stays alone.
+    each other. A run stays alone that has a logger, ``train.engine=autograd`` or a method without explicit passes, or
+    that began outside of a stack.
 
     Args:
         cfgs: configurations that can be run.
@@ -52,8 +54,9 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     groups: dict[str, list[DictConfig]] = defaultdict(list)
     for number, cfg in enumerate(cfgs):
         directory = identify(cfg).directory
-        alone = cfg.logger is not None or cfg.train.engine == "autograd" or began_alone(directory)
-        groups[f"alone {number}" if alone else _key(cfg)].append(cfg)
+        together = cfg.logger is None and cfg.train.engine != "autograd" and can_be_stacked(method_class(cfg))
+        shared = together and not began_alone(directory)
+        groups[_key(cfg) if shared else f"alone {number}"].append(cfg)
     return [
         group[first : first + (largest or len(group))]
         for group in groups.values()
@@ -102,8 +105,27 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
             progress, _ = read_progress(job.directory) or (Progress(), {})
             by_progress[progress.epoch, progress.batches].append(job)
         for group in by_progress.values():
-            with writing(f"{len(group)} runs"):
-                _Stack(group).train()
+            _train_what_fits(group)
+
+
+def _train_what_fits(jobs: Sequence[Job]) -> None:
+    """Train jobs as one stack, or as two of half the size if that is more than the device's memory holds."""
+    try:
+        with writing(f"{len(jobs)} runs"):
+            _Stack(jobs).train()
+        return
+    except torch.OutOfMemoryError:
+        if len(jobs) == 1:
+            raise
+    # Outside of the handler, whose traceback holds the tensors that did not fit.
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    half = len(jobs) // 2
+    for part in (jobs[:half], jobs[half:]):
+        left = [job for job in part if job.directory.over() is None]
+        if left:
+            # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint.
+            _train_what_fits([replace(job, module=make_module(job.cfg, job.data)) for job in left])
 
 
 def _sharing(job: Job, others: Sequence[Job]) -> Job:

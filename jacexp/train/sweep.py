@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from omegaconf import DictConfig
 
 from jacexp.errors import DataError, JacexpError, RunLockedError
@@ -39,12 +40,18 @@ class SweepRun:
         return self.directory is not None and self.directory.held()
 
 
+LARGEST_ON_CPU = 16
+"""Runs of a group without a GPU; larger ones only leave the caches behind."""
+
 Group = Sequence[SweepRun]
 """Runs that are trained together; often one."""
 
 
 class Executor(Protocol):
     """Where groups are trained: in this process, in others, or on a cluster."""
+
+    n_jobs: int
+    """How many groups it trains at the same time."""
 
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Train every group and give each as it ends, with the error of one that did not end well."""
@@ -81,7 +88,12 @@ def plan(jobs: Sequence[tuple[str, DictConfig]]) -> list[SweepRun]:
 
 
 def train_missing(
-    runs: Sequence[SweepRun], executor: Executor, *, fuse: bool, ended: Callable[[SweepRun], None]
+    runs: Sequence[SweepRun],
+    executor: Executor,
+    *,
+    fuse: bool,
+    ended: Callable[[SweepRun], None],
+    largest: int | None = None,
 ) -> None:
     """Train every run that is not over, each once, whoever else is at work on the same sweep.
 
@@ -93,6 +105,8 @@ def train_missing(
         executor: where they are trained.
         fuse: train compatible runs together.
         ended: is told of each run that ends, well or not.
+        largest: the most runs of a group; None: on a GPU what its memory holds, without one an even share, at most
+            `LARGEST_ON_CPU`.
 
     Raises:
         Stopped: if SIGTERM or Ctrl-C asks for it; what is trained has been saved.
@@ -102,7 +116,7 @@ def train_missing(
     while waiting:
         tried = {path for path, run in waiting.items() if run.alone}
         free = [run for run in waiting.values() if not run.held() and run.over() is None]
-        for group, error in executor.train(_groups(free, fuse)):
+        for group, error in executor.train(_groups(free, fuse, largest, executor.n_jobs)):
             _note(group, error)
             for run in [r for r in group if r.error or r.over()]:
                 ended(run)
@@ -116,17 +130,18 @@ def train_missing(
     _copy_to_twins(runs)
 
 
-def _groups(runs: Sequence[SweepRun], fuse: bool) -> list[Group]:
+def _groups(runs: Sequence[SweepRun], fuse: bool, largest: int | None, n_jobs: int) -> list[Group]:
     together = [run for run in runs if fuse and not run.alone]
     apart: list[Group] = [[run] for run in runs if run not in together]
     if not together:
         return apart
     from jacexp.train.fused import compatible_groups
 
+    if largest is None and not torch.cuda.is_available():
+        largest = min(LARGEST_ON_CPU, -(-len(together) // n_jobs))
     by_cfg = {id(run.cfg): run for run in together}
-    return [
-        [by_cfg[id(cfg)] for cfg in cfgs] for cfgs in compatible_groups([run.cfg for run in together])
-    ] + apart
+    groups = compatible_groups([run.cfg for run in together], largest)
+    return [[by_cfg[id(cfg)] for cfg in cfgs] for cfgs in groups] + apart
 
 
 def _note(group: Group, error: JacexpError | None) -> None:

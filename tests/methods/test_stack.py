@@ -5,7 +5,9 @@ import torch
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
-from jacexp.methods.stack import StackedMethod
+from jacexp.methods import RegularizedModule
+from jacexp.methods.at import AdversarialTraining
+from jacexp.methods.stack import StackedMethod, can_be_stacked
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 
@@ -97,6 +99,29 @@ def test_strength_zero_is_plain_training():
     assert torch.equal(terms.loss, expected.loss)
     assert torch.equal(gradients, wanted)
     assert not terms.penalty.any()
+
+
+class OfOnesOwn(RegularizedModule):
+    """As the README writes one: an equation, and no passes by hand."""
+
+    strength = "lam"
+    lam = 0.1
+
+    def penalty(self, lin, batch, noise):
+        return lin.logits.square().sum(dim=1)
+
+
+class WithItsOwnStep(AdversarialTraining):
+    def training_step(self, batch, batch_idx):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("method", [OfOnesOwn, WithItsOwnStep])
+def test_a_method_without_passes_is_refused(method):
+    assert not can_be_stacked(method)
+    settings = {"epsilon": 0.1} if method is WithItsOwnStep else {}
+    with pytest.raises(ConfigError, match=f"{method.__name__} has no explicit passes"):
+        StackedMethod([method(network("conv"), **settings)])
 
 
 def test_a_layer_without_a_stacked_rule_is_refused():

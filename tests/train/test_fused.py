@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 
 from jacexp.errors import StoreError
 from jacexp.store import RunDirectory, load_network, save_checkpoint
@@ -12,6 +13,7 @@ from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped
+from jacexp.train.together import Together
 from tests.laws import METHODS, make
 from tests.networks import network
 
@@ -136,6 +138,24 @@ def test_a_run_begun_in_a_stack_goes_on_alone(configure, tmp_path, monkeypatch):
     stopped_after(3, cfgs, monkeypatch)
     for cfg in cfgs:
         run(cfg)
+    train_together(sweep(configure, "spec", results=tmp_path / "b"))
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_a_stack_that_does_not_fit_is_halved(configure, tmp_path, monkeypatch):
+    sizes = []
+    step = Together.training_step
+
+    def limited(self, batch, batch_idx):
+        sizes.append(len(self.alive))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Together, "training_step", limited)
+    train_together(sweep(configure, "spec", results=tmp_path / "a"))
+    assert set(sizes) == {3, 1, 2}
+    monkeypatch.undo()
     train_together(sweep(configure, "spec", results=tmp_path / "b"))
     assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
 

@@ -143,7 +143,8 @@ def fused(monkeypatch):
     """A stand-in for the fused trainer, which trains a group one after another; groups have one learning rate."""
     module = ModuleType("jacexp.train.fused")
 
-    def compatible_groups(cfgs):
+    def compatible_groups(cfgs, largest):
+        module.largest = largest
         rates = dict.fromkeys(cfg.train.lr for cfg in cfgs)
         return [[cfg for cfg in cfgs if cfg.train.lr == rate] for rate in rates]
 
@@ -163,6 +164,15 @@ def test_compatible_runs_are_trained_together(configure, fused):
     assert train(runs, executor, fuse=True) == ["seed=0", "seed=1", "seed=2", "train.lr=0.05"]
     assert executor.groups == [["seed=0", "seed=1", "seed=2"], ["train.lr=0.05"]]
     assert fused.calls == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(("n_jobs", "asked", "largest"), [(1, None, 3), (2, None, 2), (2, 3, 3), (1, 1, 1)])
+def test_groups_are_even_shares_unless_asked_otherwise(configure, fused, n_jobs, asked, largest):
+    executor = Recorded()
+    executor.n_jobs = n_jobs
+    runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
+    train_missing(runs, executor, fuse=True, largest=asked, ended=lambda run: None)
+    assert fused.largest == largest
 
 
 def test_a_group_that_fails_goes_on_run_by_run(configure, fused):
