@@ -6,9 +6,12 @@ backward passes, then the singular values) and the Frobenius norm as users of ja
 That is Johansson et al., Figure 5 left, and the time column of Demyanov et al., Table 1.
 
 lightning: an epoch of plain LeNet training as a run does it, against a bare PyTorch loop with the same batches.
+
+sweep: steps of networks a second of LeNets one after another, in several processes, and fused.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -37,6 +40,7 @@ from jacexp.models import Network, build
 from jacexp.random import make_generator
 from jacexp.store import append_rows, provenance
 from jacexp.train.overhead import lightning_overhead
+from jacexp.train.throughput import modes, network_steps_per_second
 
 IMAGES = {
     "lenet": (1, 28, 28),
@@ -328,6 +332,45 @@ def add_lightning(commands: Any) -> None:
     lightning.set_defaults(run=run_lightning)
 
 
+def run_sweep(arguments: argparse.Namespace) -> None:
+    """Time sweeps in all modes in turn, print their throughputs and ratios, and write them."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    rows = []
+    for method, n in itertools.product(arguments.methods, arguments.networks):
+        rates: dict[str, list[float]] = {name: [] for name in modes(arguments.n_jobs)}
+        for _ in range(arguments.repetitions):
+            for name, (executor, fuse) in modes(arguments.n_jobs).items():
+                about = {"n_networks": n, "n_steps": arguments.steps, "batch_size": arguments.batch_size}
+                rates[name].append(network_steps_per_second(executor, fuse=fuse, method=method, **about))
+        for name, of_mode in rates.items():
+            ratio = statistics.median(a / b for a, b in zip(of_mode, rates["sequential"], strict=True))
+            rows.append(
+                {"method": method, **about, "mode": name, "steps_per_s": of_mode, "to_sequential": ratio}
+            )
+            print(f"{method}, {n} networks, {name}: {statistics.median(of_mode):.0f} steps/s, x {ratio:.2f}")
+    if arguments.out:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        text = json.dumps({**provenance(device), "rows": rows}, indent=1)
+        arguments.out.with_suffix(".json").write_text(text + "\n")
+
+
+def add_sweep(commands: Any) -> None:
+    """Describe the arguments of ``sweep``."""
+    sweep = commands.add_parser("sweep", help="steps of networks a second, fused and otherwise")
+    sweep.add_argument("--methods", nargs="+", choices=("none", *MODULES), default=["spec", "none"])
+    sweep.add_argument("--networks", nargs="+", type=int, default=[1, 8, 32], help="runs of the sweep")
+    sweep.add_argument("--steps", type=int, default=200, help="of each network")
+    sweep.add_argument("--batch-size", type=int, default=16)
+    sweep.add_argument(
+        "--repetitions", type=int, default=3, help="in each of which every mode takes its turn"
+    )
+    sweep.add_argument("--n-jobs", type=int, default=2, help="processes of the modes that have several")
+    sweep.add_argument("--threads", type=int, default=1, help="of the CPU in the modes with one process")
+    sweep.add_argument("--out", type=Path, help="write NAME.json", metavar="NAME")
+    sweep.set_defaults(run=run_sweep)
+
+
 def main() -> int:
     """Run one of the benchmarks."""
     parser = argparse.ArgumentParser(
@@ -336,6 +379,7 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     add_step(commands)
     add_lightning(commands)
+    add_sweep(commands)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
