@@ -211,9 +211,16 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, file.getbuffer())
 
 
+def snapshot(net: Network) -> dict[str, Any]:
+    """Copy what makes a network again: its weights, and how to build it."""
+    # Copies, for a weight may be a view of a whole stack's, all of which would be saved with it.
+    weights = {name: t.detach().clone() for name, t in net.state_dict().items()}
+    return {"network": net.origin, "state_dict": weights}
+
+
 def save_network(path: Path, net: Network) -> None:
     """Write a network's weights and how to build it, whole or not at all."""
-    save_checkpoint(path, {"network": net.origin, "state_dict": net.state_dict()})
+    save_checkpoint(path, snapshot(net))
 
 
 def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:

@@ -73,6 +73,19 @@ class Loader:
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
         self.set_epoch(0)
 
+    def with_seed(self, seed: int) -> "Loader":
+        """Give the batches of the same images, where they lie, in the order and augmentation of another seed."""
+        return Loader(
+            self.x,
+            self.y,
+            batch_size=self.batch_size,
+            seed=seed,
+            shuffle=self.shuffle,
+            device=self.device,
+            augment=self.augment,
+            tangents=self.tangents,
+        )
+
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch that is iterated next, and the batch, counted from 0, that it starts at."""
         self.epoch, self.start = epoch, start

@@ -130,7 +130,7 @@ def scaled(w: Tensor, strength: Strength) -> Tensor:
     """Multiply k vectors a sample, (k · B, ...), by a strength."""
     if not isinstance(strength, Tensor) or strength.ndim == 0:
         return w * strength
-    return as_rows(per_sample(w, len(strength)) * along(strength.to(w.dtype), w), w.ndim)
+    return as_rows((per_sample(w, len(strength)) * along(strength, w)).to(w.dtype), w.ndim)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,9 @@ class Dropout(Rule):
         return self.tangent(x)
 
     def new_mask(self, x: Tensor) -> Tensor:
-        """Draw z/(1 − p) in the shape of x."""
-        return self.draw(torch.ones_like(x), self.p, training=True)
+        """Draw z/(1 − p) in the shape of x, in an order that does not depend on how x lies in memory."""
+        mask = self.draw(torch.ones(x.shape, dtype=x.dtype, device=x.device), self.p, training=True)
+        return torch.empty_like(x).copy_(mask)
 
     def tangent(self, v: Tensor) -> Tensor:
         """V ⊙ mask."""

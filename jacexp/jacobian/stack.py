@@ -17,7 +17,7 @@ from jacexp.jacobian.batchnorm import BatchNorm
 from jacexp.jacobian.convolutions import Parts, convolve
 from jacexp.jacobian.linear import Conv2d, Linear, Weighted
 from jacexp.jacobian.pointwise import Dropout
-from jacexp.jacobian.rules import Rule
+from jacexp.jacobian.rules import NoRuleError, Rule
 
 
 class StackedWeights(Weighted):
@@ -88,9 +88,16 @@ class StackedBatchNorm(Rule):
     """`BatchNorm` with the statistics of each network's own batch: one layer with N times as many channels."""
 
     def __init__(self, layer: Any) -> None:
-        """Read γ, β and the statistics, (N, C); the running ones are moved where they are."""
+        """Read γ, β and the statistics, (N, C); the running ones are moved where they are.
+
+        Raises:
+            NoRuleError: for a layer without any of them.
+        """
         self.parameters = (layer.weight, layer.bias)
-        self.n = len(layer.weight if layer.running_mean is None else layer.running_mean)
+        known = layer.weight if layer.running_mean is None else layer.running_mean
+        if known is None:
+            raise NoRuleError(f"{layer} has neither parameters nor statistics to tell networks apart by")
+        self.n = len(known)
         self.rule = BatchNorm(_InARow(layer))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class AdversarialTraining(RegularizedModule):
 
     def objective(self, batch: Batch, noise: Noise) -> invariance.Adversarial:  # noqa: ARG002
         """Give the explicit passes, which see x in the network's units."""
-        normalize, one = self.net.normalize, torch.ones_like(batch.x[:1])
+        normalize, one = self.net.normalize, torch.ones_like(batch.x)
         return invariance.Adversarial(
             epsilon=normalize.direction(one * along(self.epsilon, one)),
             fast=self.fast,

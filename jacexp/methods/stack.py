@@ -35,13 +35,13 @@ class StackedNormalize(nn.Module):
         return self.mean_rows, self.std_rows
 
     def forward(self, x: Tensor) -> Tensor:
-        """(x − mean_n) / std_n, (N · B, C, H, W); of one image, (1, C, H, W), as many rows as the last batch had."""
-        mean, std = self.rows(len(x) if len(x) > 1 else self.n_rows)
+        """(x − mean_n) / std_n, (N · B, C, H, W)."""
+        mean, std = self.rows(len(x))
         return (x - mean) / std
 
     def direction(self, t: Tensor) -> Tensor:
         """t / std_n, (N · B, ..., C, H, W)."""
-        std = self.rows(len(t) if len(t) > 1 else self.n_rows)[1]
+        std = self.rows(len(t))[1]
         return t / std.view(len(std), *[1] * (t.ndim - 4), *std.shape[1:])
 
 

@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.data import Loader, StackedLoader
-from jacexp.errors import RunLockedError
+from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
 from jacexp.train.ending import settle
@@ -40,9 +41,8 @@ UNSEEN = ("grid", "progress", "protocol", "paths.data")
 def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) -> list[list[DictConfig]]:
     """Put runs together that can be trained as one stack.
 
-    They share data set, network, method and its switches, batch size, epochs and precision, and have come as far as
-    each other. A run stays alone that has a logger, ``train.engine=autograd`` or a method without explicit passes, or
-    that began outside of a stack.
+    They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
+    that has a logger, ``train.engine=autograd`` or a method without explicit passes, or that began outside of a stack.
 
     Args:
         cfgs: configurations that can be run.
@@ -53,10 +53,7 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     """
     groups: dict[str, list[DictConfig]] = defaultdict(list)
     for number, cfg in enumerate(cfgs):
-        directory = identify(cfg).directory
-        together = cfg.logger is None and cfg.train.engine != "autograd" and can_be_stacked(method_class(cfg))
-        shared = together and not began_alone(directory)
-        groups[_key(cfg) if shared else f"alone {number}"].append(cfg)
+        groups[_key(cfg) or f"alone {number}"].append(cfg)
     return [
         group[first : first + (largest or len(group))]
         for group in groups.values()
@@ -64,13 +61,21 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     ]
 
 
-def _key(cfg: DictConfig) -> str:
-    """Write out what the runs of a group have in common."""
-    shared = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+def _key(cfg: DictConfig) -> str | None:
+    """Write out what the runs of a group have in common; None for a run that stays alone."""
+    try:
+        run = identify(cfg)
+        method = method_class(run.cfg)
+        if cfg.logger is not None or cfg.train.engine == "autograd" or not can_be_stacked(method):
+            return None
+        if began_alone(run.directory):
+            return None
+    except JacexpError:  # as the run itself will say
+        return None
+    shared = OmegaConf.create(OmegaConf.to_container(run.cfg, resolve=True))
     assert isinstance(shared, DictConfig)
-    strength = method_class(cfg).strength
-    is_plain = strength is None or cfg.method[strength] == 0
-    for key in (*OWN, *UNSEEN, *([f"method.{strength}"] if strength else [])):
+    is_plain = method.strength is None or run.cfg.method[method.strength] == 0
+    for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
         OmegaConf.update(shared, key, None, force_add=True)
     return json.dumps([is_plain, OmegaConf.to_container(shared)], sort_keys=True)
 
@@ -97,23 +102,34 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
                 locks.enter_context(directory.locked())
             except RunLockedError:
                 continue
-            before = settle(directory)
-            if before is None or before["status"] == "failed":
+            settle(directory)
+            if directory.over() is None:
                 jobs.append(_sharing(prepare(cfg), jobs))
+            else:
+                directory.tidy()
         by_progress: dict[tuple[int, int], list[Job]] = defaultdict(list)
         for job in jobs:
             progress, _ = read_progress(job.directory) or (Progress(), {})
             by_progress[progress.epoch, progress.batches].append(job)
         for group in by_progress.values():
-            _train_what_fits(group)
+            with writing(f"{len(group)} runs"):
+                train_stack(group)
 
 
-def _train_what_fits(jobs: Sequence[Job]) -> None:
-    """Train jobs as one stack, or as two of half the size if that is more than the device's memory holds."""
+def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Train jobs as one stack, or as two of half the size if that is more than the device's memory holds.
+
+    Args:
+        jobs: runs that may be trained together, have come equally far, and are locked.
+
+    Returns:
+        How each ended, the content of its ``result.json``.
+
+    Raises:
+        OutOfMemoryError: if one alone is too much.
+    """
     try:
-        with writing(f"{len(jobs)} runs"):
-            _Stack(jobs).train()
-        return
+        return _Stack(jobs).train()
     except torch.OutOfMemoryError:
         if len(jobs) == 1:
             raise
@@ -121,18 +137,19 @@ def _train_what_fits(jobs: Sequence[Job]) -> None:
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     half = len(jobs) // 2
-    for part in (jobs[:half], jobs[half:]):
-        left = [job for job in part if job.directory.over() is None]
-        if left:
-            # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint.
-            _train_what_fits([replace(job, module=make_module(job.cfg, job.data)) for job in left])
+    # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint.
+    again = [replace(job, module=make_module(job.cfg, job.data)) for job in jobs]
+    return [*train_stack(again[:half]), *train_stack(again[half:])]
 
 
 def _sharing(job: Job, others: Sequence[Job]) -> Job:
     """Let a job use the images of an earlier one where they are the same."""
     for other in others:
         mine, theirs = job.data, other.data
-        if mine.source == theirs.source and torch.equal(mine.x_train, theirs.x_train):
+        parts = [
+            (getattr(mine, name), getattr(theirs, name)) for name in ("x_train", "y_train", "x_val", "y_val")
+        ]
+        if mine.source == theirs.source and all(torch.equal(a, b) for a, b in parts):
             return replace(job, data=theirs)
     return job
 
@@ -146,9 +163,10 @@ class _Stack:
         read = [read_progress(job.directory) or (Progress(), {}) for job in jobs]
         self.progress = [progress for progress, _ in read]
         self.states = [state for _, state in read]
+        self.results: list[dict[str, Any]] = [{}] * len(jobs)
 
-    def train(self) -> None:
-        """Train them to the end and record how each ended."""
+    def train(self) -> list[dict[str, Any]]:
+        """Train them to the end, record how each ended and give it."""
         for job in self.jobs:
             begin(job)
         recorder = StackRecorder(self.jobs, self.progress, self._diverged)
@@ -162,31 +180,39 @@ class _Stack:
         together = Together([job.module for job in self.jobs], epoch=first.epoch, batches=first.batches)
         for n, state in enumerate(self.states):
             if state:
-                together.load_state(n, state)
+                _load(together, n, state, self.jobs[n])
         together.samples = first.samples
         if first.epoch < epochs:
             trainer.fit(together, images)
-        for n, job in enumerate(self.jobs):
+        for n, (job, progress) in enumerate(zip(self.jobs, self.progress, strict=True)):
             if together.alive[n]:
-                progress = self.progress[n]
-                measured = measure(job, progress.rows, progress.seconds, tests[n])
-                record(job, self.rows[n] | measured, {"status": "done"})
-                job.directory.tidy()
+                self._record(n, measure(job, progress.rows, progress.seconds, tests[n]), {"status": "done"})
+        return self.results
 
     def _diverged(self, n: int, error: Diverged) -> None:
-        ending = {"status": "diverged", "error": str(error)}
-        record(self.jobs[n], self.rows[n] | {"epoch": error.epoch}, ending)
+        self._record(n, {"epoch": error.epoch}, {"status": "diverged", "error": str(error)})
+
+    def _record(self, n: int, measured: dict[str, Any], how: dict[str, str]) -> None:
+        self.results[n] = record(self.jobs[n], self.rows[n] | measured, how)
         self.jobs[n].directory.tidy()
 
     def _images(self, device: torch.device) -> tuple[StackedLoader, list[Loader], list[Loader]]:
         """Put each different set, and each different order of it, on the device once."""
-        made: dict[tuple[int, int], tuple[Loader, Loader, Loader]] = {}
-        held_out: dict[int, tuple[Loader, Loader]] = {}
+        of_data: dict[int, tuple[Loader, Loader, Loader]] = {}
+        of_seed: dict[tuple[int, int], Loader] = {}
         keys = [(id(job.data), job.cfg.seed) for job in self.jobs]
-        for key, job in zip(keys, self.jobs, strict=True):
-            if key not in made:
-                made[key] = loaders(job, device)
-                held_out.setdefault(key[0], made[key][1:])
-        order = list(made)
-        images = StackedLoader([made[key][0] for key in order], [order.index(key) for key in keys])
-        return images, [held_out[key[0]][0] for key in keys], [held_out[key[0]][1] for key in keys]
+        for (data, seed), job in zip(keys, self.jobs, strict=True):
+            if data not in of_data:
+                of_data[data] = loaders(job, device)
+            of_seed.setdefault((data, seed), of_data[data][0].with_seed(seed))
+        order = list(of_seed)
+        images = StackedLoader(list(of_seed.values()), [order.index(key) for key in keys])
+        return images, [of_data[data][1] for data, _ in keys], [of_data[data][2] for data, _ in keys]
+
+
+def _load(together: Together, n: int, state: dict[str, torch.Tensor], job: Job) -> None:
+    try:
+        together.load_state(n, state)
+    except (KeyError, RuntimeError, TypeError) as error:
+        path = job.directory / "resume.ckpt"
+        raise StoreError(f"{path} is of another network; delete it and train again") from error

@@ -56,8 +56,9 @@ def identify(cfg: DictConfig) -> Identity:
     if cfg.train.batch_size > n_train:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {n_train} training images")
     # With every switch in its declared type, equal settings are written in one way and so have one name.
-    typed = OmegaConf.merge(cfg, {"method": hyperparameters(cfg)})
-    assert isinstance(typed, DictConfig)
+    typed = cfg.copy()
+    OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
+    typed.merge_with({"method": hyperparameters(cfg)})
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
     return Identity(typed, images, directory)
 

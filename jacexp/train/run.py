@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from jacexp.errors import JacexpError
 from jacexp.train.ending import settle
-from jacexp.train.fused import train_together
+from jacexp.train.fused import train_stack
 from jacexp.train.job import Job, identify, loaders, prepare
 from jacexp.train.outcome import begin, describe, measure, record, summary, writing
 from jacexp.train.progress import say
@@ -38,9 +38,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             raise Stopped("no run was under way; the same command goes on")
         directory = identify(cfg).directory
         before = directory.over()
-        if before is None and began_in_a_stack(directory):
-            train_together([cfg])
-            before = directory.over()
         if before is None:
             job = prepare(cfg)
             with directory.locked(), writing(f"run {directory.id}"):
@@ -49,7 +46,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
                 if before is None:
                     result = _train_and_record(job)
                     say(f"run {directory.id}: {summary(result)}")
-                directory.tidy()
+        directory.tidy()
         if before is None:
             return result
         say(f"run {directory.id} is over ({summary(before)}); nothing to do")
@@ -59,6 +56,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 def _train_and_record(job: Job) -> dict[str, Any]:
     directory, row = job.directory, describe(job)
     try:
+        if began_in_a_stack(directory):
+            return train_stack([job])[0]
         ending, measured = {"status": "done"}, _train(job)
     except Diverged as error:
         ending, measured = {"status": "diverged", "error": str(error)}, {"epoch": error.epoch}

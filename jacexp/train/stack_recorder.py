@@ -14,7 +14,7 @@ from jacexp.data import Loader, StackedLoader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
-from jacexp.store import RunDirectory, read_checkpoint, save_checkpoint, save_network
+from jacexp.store import RunDirectory, read_checkpoint, save_checkpoint, snapshot
 from jacexp.train.job import Job
 from jacexp.train.recorder import CHECK_EVERY, Diverged, best_row, write_metrics
 from jacexp.train.stop import Stopped, stop_requested
@@ -58,7 +58,7 @@ def read_progress(directory: RunDirectory) -> tuple[Progress, dict[str, torch.Te
 
 
 def began_in_a_stack(directory: RunDirectory) -> bool:
-    """Say whether a run goes on from a checkpoint of a stack, as it cannot from one of Lightning's."""
+    """Say whether a run that is not over goes on from a checkpoint of a stack, as it cannot from one of Lightning's."""
     path = directory / "resume.ckpt"
     return path.exists() and "progress" in read_checkpoint(path)
 
@@ -71,8 +71,8 @@ def began_alone(directory: RunDirectory) -> bool:
 class StackRecorder(Checkpoint):
     """Writes each run's metrics and checkpoints, and ends a run whose loss is no longer finite.
 
-    What is due after an epoch is held back until `SAVE_EVERY` seconds have passed, and then written for all runs:
-    first every new file beside the old ones, then all put into place.
+    What is due after an epoch is held back until `SAVE_EVERY` seconds have passed, and then written for one run after
+    another, each file whole. Runs that a kill leaves at different epochs go on from where each of them is.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class StackRecorder(Checkpoint):
         self.jobs, self.progress, self.diverged = jobs, list(progress), diverged
         self.validation: Sequence[Loader] = ()
         """Each run's validation images, to be set before the training."""
+        self._best: dict[int, dict[str, Any]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Look at the clock."""
@@ -121,6 +122,7 @@ class StackRecorder(Checkpoint):
         for n, means in enumerate(module.means()):
             if module.alive[n] and not math.isfinite(means["loss"]):
                 module.end(n)
+                self._write(n)
                 self.diverged(n, Diverged(module.epoch, batch))
         trainer.should_stop = not any(module.alive)
 
@@ -136,7 +138,7 @@ class StackRecorder(Checkpoint):
             row |= {f"train_{name}": value for name, value in means[n].items()}
             progress.rows = [*progress.rows, row | {f"val_{name}": value for name, value in counts.items()}]
             if job.cfg.checkpoint == "best" and best_row(progress.rows) is progress.rows[-1]:
-                save_network(job.directory / "best.ckpt", job.module.net)
+                self._best[n] = snapshot(job.module.net)
         if stop_requested() or self._is_late() or epoch + 1 == job.cfg.train.epochs:
             self._save(pl_module, epoch + 1, 0)
             self._stop_if_requested(f"after epoch {epoch + 1} of {job.cfg.train.epochs}")
@@ -156,16 +158,21 @@ class StackRecorder(Checkpoint):
     def _save(self, module: Together, epoch: int, batches: int) -> None:
         now = time.perf_counter()
         share = (now - self._looked) / max(1, sum(module.alive))
-        self._looked = now
         for n, (job, progress) in enumerate(zip(self.jobs, self.progress, strict=True)):
             if module.alive[n]:
                 progress.epoch, progress.batches = epoch, batches
                 progress.samples, progress.seconds = module.samples, progress.seconds + share
                 content = {"run": job.directory.id, "progress": vars(progress), "state": module.state(n)}
-                if progress.rows:
-                    write_metrics(job.directory, progress.rows)
+                self._write(n)
                 save_checkpoint(job.directory / "resume.ckpt", content)
-        self._saved = time.perf_counter()
+        self._looked = self._saved = time.perf_counter()
+
+    def _write(self, n: int) -> None:
+        directory, rows = self.jobs[n].directory, self.progress[n].rows
+        if rows:
+            write_metrics(directory, rows)
+        if n in self._best:
+            save_checkpoint(directory / "best.ckpt", self._best.pop(n))
 
     def _stop_if_requested(self, where: str) -> None:
         if stop_requested():

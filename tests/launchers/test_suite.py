@@ -8,9 +8,16 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import _UNSPECIFIED_, VersionBase
 
 # Hydra's own test programs do not say which Hydra's rules they follow
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_version_base(monkeypatch):
+    """Forget whose rules an earlier test in this process asked Hydra to follow."""
+    monkeypatch.setattr(VersionBase.instance(), "version_base", _UNSPECIFIED_)
 
 
 def test_hydra_discovers_the_launcher():

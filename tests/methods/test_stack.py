@@ -16,9 +16,9 @@ SEEDS = [7, 8, 9]
 NETWORKS = ("conv", "mlp", "batch_norm", "residual", "dropout_and_batch_norm")
 
 
-def modules(method, kind):
+def modules(method, kind, **changes):
     """Make a method on networks that differ in weights, normalisation and strength."""
-    made = [make(method, network(kind, seed=n)) for n in range(N)]
+    made = [make(method, network(kind, seed=n), **changes) for n in range(N)]
     for n, module in enumerate(made):
         module.net.normalize.mean += 0.1 * n
         module.net.normalize.std *= 1 + n
@@ -39,10 +39,29 @@ def part(of, n):
     return Batch(*(t[n * B : (n + 1) * B] for t in of))
 
 
+SWITCHES = [
+    *(("at", {"clip": True}), ("fast_at", {"clip": True}), ("frob", {"n_proj": 0}), ("frob", {"n_proj": 3})),
+    *(
+        ("spec", {"detach": False, "n_iter": 2}),
+        ("spec", {"power": 2}),
+        ("loss_ibp", {"hessian": True, "r": 2}),
+    ),
+    *(("fast_tbp", {"signed": True}), ("spec_bound", {"conv": "operator"}), ("l2", {"form": "weight_decay"})),
+]
+
+
+@pytest.mark.parametrize(("method", "changes"), SWITCHES)
+def test_switches(method, changes):
+    check(modules(method, "batch_norm", **changes), modules(method, "batch_norm", **changes))
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("method", METHODS)
 def test_each_network_is_as_alone(method, kind):
-    together, alone = modules(method, kind), modules(method, kind)
+    check(modules(method, kind), modules(method, kind))
+
+
+def check(together, alone):
     of = batch(N * B)
     stacked = StackedMethod(together)
     stacked.stack.streams.seed(SEEDS)

@@ -12,7 +12,7 @@ import torch
 from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store import append_rows, load_network
-from jacexp.train import ending
+from jacexp.train import ending, outcome
 from jacexp.train import run as run_module
 from jacexp.train.job import prepare
 from jacexp.train.run import run
@@ -130,7 +130,7 @@ def test_a_process_that_dies_while_it_records_leaves_one_row(
 def test_a_run_that_failed_has_a_row_for_each_time_it_ended(configure, tmp_path, monkeypatch):
     cfg = configure(*SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "evaluate", lambda *_: 1 / 0)
+        patch.setattr(outcome, "evaluate", lambda *_: 1 / 0)
         patch.setattr(ending, "append_rows", die_after_the_row)
         with pytest.raises(Killed):
             run(cfg)
@@ -155,7 +155,7 @@ def test_a_device_without_enough_memory_is_a_failed_run_that_says_what_to_do(con
 def interrupted(configure, monkeypatch, *words):
     cfg = configure(*SHORT, *words)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "evaluate", die)
+        patch.setattr(outcome, "evaluate", die)
         with pytest.raises(Killed):
             run(cfg)
     return cfg, prepare(cfg).directory / "resume.ckpt"

@@ -1,6 +1,10 @@
 """Fused runs end as each would have ended alone."""
 
 import csv
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ import torch
 
 from jacexp.errors import StoreError
 from jacexp.store import RunDirectory, load_network, save_checkpoint
-from jacexp.train import stack_recorder
+from jacexp.train import fused, stack_recorder
 from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
 from jacexp.train.run import run
@@ -44,6 +48,12 @@ def results(where):
     return {path.name: ended(RunDirectory(path)) for path in sorted((where / "runs").iterdir())}
 
 
+def states(directory):
+    """Read the weights of every checkpoint that is there."""
+    checkpoints = [path.stem for path in directory.path.glob("*.ckpt")]
+    return {c: load_network(directory, c).state_dict() for c in sorted(checkpoints)}
+
+
 def ended(directory):
     result = directory.result()
     metrics = (
@@ -52,7 +62,7 @@ def ended(directory):
     return {
         "status": result["status"],
         "row": {key: value for key, value in result["row"].items() if key not in DIFFERING},
-        "state": load_network(directory).state_dict() if result["status"] == "done" else {},
+        "state": states(directory),
         "metrics": list(csv.DictReader(metrics)),
         "files": sorted(p.name for p in directory.path.iterdir() if p.name != ".lock"),
     }
@@ -64,8 +74,10 @@ def assert_same(one, other, tolerance):
         a, b = one[name], other[name]
         assert a["files"] == b["files"]
         assert [(k, v, b["row"][k]) for k, v in a["row"].items() if v != b["row"][k]] == []
-        for key, value in a["state"].items():
-            assert (value - b["state"][key]).norm() <= tolerance * b["state"][key].norm(), key
+        for checkpoint, state in a["state"].items():
+            for key, value in state.items():
+                expected = b["state"][checkpoint][key].double()
+                assert (value - expected).norm() <= tolerance * expected.norm(), (checkpoint, key)
         for mine, theirs in zip(a["metrics"], b["metrics"], strict=True):
             assert list(mine) == list(theirs)
             for key, value in mine.items():
@@ -88,10 +100,31 @@ def noise(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_fused_is_sequential(configure, tmp_path, method, noise):
     """32 steps a network in float64."""
-    words = (*noise, "train.precision='64'", "train.epochs=8")
+    words = (*noise, "train.precision='64'", "train.epochs=8", "checkpoint=best")
     train_together(sweep(configure, method, *words, results=tmp_path / "fused"))
     for cfg in sweep(configure, method, *words, results=tmp_path / "alone"):
         run(cfg)
+    assert_same(results(tmp_path / "fused"), results(tmp_path / "alone"), 1e-9)
+
+
+KINDS = {
+    "one set in two orders": ("data.subset=null",),
+    "validated on the test set": ("select=paper",),
+    "a last batch of one": ("data.subset=49",),
+    "batches of one": ("data.subset=7", "train.batch_size=1"),
+    "schedules": ("train.schedule=cosine", "train.momentum_form=average"),
+    "a mean image": ("data.mean=pixel", "data.std=none"),
+    "augmented": ("data.augment=affine",),
+}
+
+
+@pytest.mark.parametrize("words", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("n", [1, 2])
+def test_fused_is_sequential_whatever_the_images(configure, tmp_path, noise, words, n):
+    words = (*noise, "train.precision='64'", *words)
+    for where, train in (("fused", train_together), ("alone", lambda cfgs: [run(cfg) for cfg in cfgs])):
+        cfgs = sweep(configure, "none", *words, n=n, results=tmp_path / where)
+        train([*cfgs, configure("+method=none", *TINY, "train.lr=0.03", *words, results=tmp_path / where)])
     assert_same(results(tmp_path / "fused"), results(tmp_path / "alone"), 1e-9)
 
 
@@ -100,9 +133,9 @@ def test_a_network_that_diverges_leaves_the_others_alone(configure, tmp_path):
     train_together([*sweep(configure, "spec", results=tmp_path / "a"), wild[0]])
     for cfg in [*sweep(configure, "spec", results=tmp_path / "b"), wild[1]]:
         run(cfg)
-    fused, alone = results(tmp_path / "a"), results(tmp_path / "b")
-    assert sorted(r["status"] for r in fused.values()) == ["diverged", "done", "done", "done"]
-    assert_same(fused, alone, 1e-3)
+    together, alone = results(tmp_path / "a"), results(tmp_path / "b")
+    assert sorted(r["status"] for r in together.values()) == ["diverged", "done", "done", "done"]
+    assert_same(together, alone, 1e-3)
 
 
 def stopped_after(n, cfgs, monkeypatch):
@@ -121,6 +154,61 @@ def test_a_stack_that_is_stopped_goes_on_bit_for_bit(configure, tmp_path, monkey
             stopped_after(n, cfgs, monkeypatch)
         train_together(cfgs)
     assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_runs_that_have_come_unequally_far_all_go_on(configure, tmp_path, monkeypatch):
+    """Saving after every batch, and one of them ahead of the others, in a network with batch norm."""
+    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    words = ("dataset=npz", "model=vgg16_bn", "data.subset=6", "data.holdout=4", "train.batch_size=2")
+    words = (*words, f"dataset.path={tmp_path / 'colours.npz'}", "train.epochs=1")
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(256, size=(12, 32, 32, 3), dtype=np.uint8), np.arange(12, dtype=np.uint8) % 2
+    np.savez(tmp_path / "colours.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
+    for where in "ab":
+        cfgs = sweep(configure, "none", *words, n=2, results=tmp_path / where)
+        if where == "b":
+            stopped_after(2, cfgs[:1], monkeypatch)
+            stopped_after(1, cfgs, monkeypatch)
+        train_together(cfgs)
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_a_run_that_is_over_or_held_or_failed(configure, tmp_path):
+    cfgs = sweep(configure, "none")
+    run(cfgs[0])
+    before = (tmp_path / "runs.csv").read_text()
+    failed = identify(cfgs[2]).directory
+    failed.path.mkdir()
+    row = {"run": failed.id, "status": "failed", "seed": 2}
+    (failed / "result.json").write_text(json.dumps({"status": "failed", "row": row, "dataset": {}}))
+    with identify(cfgs[1]).directory.locked():
+        train_together(cfgs)
+    assert (tmp_path / "runs.csv").read_text().startswith(before)
+    assert [identify(cfg).directory.over() is not None for cfg in cfgs] == [True, False, True]
+
+
+def test_the_loss_is_looked_at_now_and_then(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr("jacexp.train.recorder.CHECK_EVERY", 2)
+    monkeypatch.setattr(stack_recorder, "CHECK_EVERY", 2)
+    for where, train in (("a", train_together), ("b", lambda cfgs: [run(cfg) for cfg in cfgs])):
+        train([configure("+method=spec", *TINY, "train.lr=1e30", "seed=5", results=tmp_path / where)])
+    errors = [read_error(tmp_path / where) for where in "ab"]
+    assert errors[0] == errors[1] == "the loss is not finite in epoch 0, at or before its step 1"
+
+
+def read_error(where):
+    (path,) = (where / "runs").iterdir()
+    return RunDirectory(path).result()["error"]
+
+
+def test_the_runs_shares_of_the_time_are_the_time(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    start = time.perf_counter()
+    train_together(sweep(configure, "none"))
+    wall = time.perf_counter() - start
+    seconds = [RunDirectory(path).result()["row"]["train_s"] for path in (tmp_path / "runs").iterdir()]
+    assert 0 < sum(seconds) < wall
+    assert max(seconds) - min(seconds) < 0.002
 
 
 def test_who_shares_a_stack_changes_no_bit(configure, tmp_path):
@@ -181,3 +269,33 @@ def test_groups(configure, tmp_path):
     ]
     assert compatible_groups(cfgs) == [cfgs[:3], *([cfg] for cfg in cfgs[3:])]
     assert compatible_groups(cfgs[:3], largest=2) == [cfgs[:2], cfgs[2:3]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("select=paper", "data.holdout=20", "data.subset=50", "data.mean=pixel", "data.std=none"),
+        *("data.augment=affine", "model=convnet_mnist", "model.pool=ceil", "model.init=torch"),
+        *("train.epochs=3", "train.batch_size=8", "train.precision=bf16-mixed", "dataset.path=x.npz"),
+    ],
+)
+def test_what_a_group_has_in_common(configure, monkeypatch, change):
+    monkeypatch.setattr(fused, "identify", lambda cfg: SimpleNamespace(cfg=cfg, directory=Path("nowhere")))
+    cfgs = [configure("+method=none", *TINY), configure("+method=none", *TINY, change)]
+    assert compatible_groups(cfgs) == [[cfg] for cfg in cfgs]
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=3", "train.lr=1", "train.momentum=0", "train.schedule=cosine", "checkpoint=best"]
+)
+def test_what_a_group_need_not_have_in_common(configure, change):
+    cfgs = [configure("+method=none", *TINY), configure("+method=none", *TINY, change)]
+    assert compatible_groups(cfgs) == [cfgs]
+
+
+def test_a_damaged_checkpoint_stays_with_its_own_run(configure):
+    cfgs = sweep(configure, "none")
+    directory = identify(cfgs[1]).directory
+    directory.path.mkdir(parents=True)
+    (directory / "resume.ckpt").write_bytes(b"no checkpoint")
+    assert compatible_groups(cfgs) == [[cfgs[0], cfgs[2]], [cfgs[1]]]

@@ -12,10 +12,11 @@ from jacexp.data import epoch_order
 from jacexp.errors import ConfigError, JacexpError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store import RunDirectory, load_network, read_checkpoint
-from jacexp.train import run as run_module
+from jacexp.train import outcome
 from jacexp.train.job import loaders, prepare
+from jacexp.train.outcome import evaluate
 from jacexp.train.recorder import Recorder
-from jacexp.train.run import evaluate, run
+from jacexp.train.run import run
 from tests.laws import METHODS
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
@@ -207,7 +208,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path)
 def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypatch):
     cfg = configure("+method=none", *SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(outcome, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(JacexpError, match="failed: MemoryError"):
             run(cfg)
     (failed,) = (tmp_path / "runs").glob("*/result.json")

@@ -181,6 +181,15 @@ def test_sums_go_on_from_their_state_to_the_last_bit(monkeypatch):
     assert parts.counts() == whole.counts()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal; a shell starts what runs in its background with that ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_is_a_request_while_it_is_watched_for(signum, code, capfd):
     before = signal.getsignal(signum)
@@ -195,6 +204,7 @@ def test_a_signal_is_a_request_while_it_is_watched_for(signum, code, capfd):
     assert ("press Ctrl-C again" in capfd.readouterr().err) == (signum == signal.SIGINT)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_aborts_at_once():
     with stop_signals():
         os.kill(os.getpid(), signal.SIGINT)
