@@ -29,6 +29,15 @@ class WholeFiles(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
+class PatientTrainer(pl.Trainer):
+    """Lightning's trainer that leaves SIGTERM to the recorders, which save first, in a validation too."""
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Lightning itself is not to end the training."""
+        return False
+
+
 def make_trainer(cfg: DictConfig, recorder: Recorder) -> pl.Trainer:
     """Make Lightning's trainer for one run."""
     progress = progress_callbacks(cfg.progress)
@@ -48,7 +57,7 @@ def make_stack_trainer(cfg: DictConfig, recorder: Checkpoint, epochs: int) -> pl
 
 def _trainer(cfg: DictConfig, **settings: Any) -> pl.Trainer:
     quiet_lightning()
-    return pl.Trainer(
+    return PatientTrainer(
         accelerator=cfg.train.device,
         devices=1,
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),

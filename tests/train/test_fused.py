@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +18,10 @@ from jacexp.train import fused, stack_recorder
 from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
 from jacexp.train.run import run
+from jacexp.train.stack_recorder import StackRecorder
 from jacexp.train.stop import Stopped
 from jacexp.train.together import Together
-from tests.laws import METHODS, make
+from tests.laws import METHODS, batch, make
 from tests.networks import network
 
 TINY = ("data.subset=60", "data.holdout=30", "train.batch_size=16", "train.epochs=2")
@@ -157,19 +160,45 @@ def test_a_stack_that_is_stopped_goes_on_bit_for_bit(configure, tmp_path, monkey
 
 
 def test_runs_that_have_come_unequally_far_all_go_on(configure, tmp_path, monkeypatch):
-    """Saving after every batch, and one of them ahead of the others, in a network with batch norm."""
+    """Saving after every batch, and one of them ahead of the others."""
     monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
-    words = ("dataset=npz", "model=vgg16_bn", "data.subset=6", "data.holdout=4", "train.batch_size=2")
-    words = (*words, f"dataset.path={tmp_path / 'colours.npz'}", "train.epochs=1")
-    draw = np.random.default_rng(0)
-    x, y = draw.integers(256, size=(12, 32, 32, 3), dtype=np.uint8), np.arange(12, dtype=np.uint8) % 2
-    np.savez(tmp_path / "colours.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
     for where in "ab":
-        cfgs = sweep(configure, "none", *words, n=2, results=tmp_path / where)
+        cfgs = sweep(configure, "none", results=tmp_path / where)
         if where == "b":
-            stopped_after(2, cfgs[:1], monkeypatch)
+            stopped_after(3, cfgs[:1], monkeypatch)
             stopped_after(1, cfgs, monkeypatch)
         train_together(cfgs)
+    assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_the_state_of_a_network_is_all_that_its_training_has():
+    """Batch norm's statistics included, and nothing of its neighbours."""
+    of = batch(6)
+    stacks = [Together([make("none", network("batch_norm", seed=n)) for n in range(2)]) for _ in range(2)]
+    for stack in stacks:
+        stack.momentum, stack.step_size = 0.9, torch.full((2, 1), 0.1)
+        stack._seeds = lambda *_: [0, 0]
+        stack.batch_number = lambda i: i
+    stacks[0].training_step(of, 0)
+    states = [stacks[0].state(n) for n in range(2)]
+    assert all(t.untyped_storage().nbytes() == t.nbytes for t in states[0].values())
+    for n in range(2):
+        stacks[1].load_state(n, states[n])
+    for stack in stacks:
+        stack.training_step(of, 1)
+    for n in range(2):
+        for key, value in stacks[0].state(n).items():
+            assert torch.equal(value, stacks[1].state(n)[key]), key
+
+
+def test_sigterm_in_a_validation_waits_for_the_epoch(configure, tmp_path, monkeypatch):
+    cfgs = sweep(configure, "none", results=tmp_path / "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(StackRecorder, "_check", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped, match="3 runs are saved after epoch 1 of 2"):
+            train_together(cfgs)
+    train_together(cfgs)
+    train_together(sweep(configure, "none", results=tmp_path / "a"))
     assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
 
 

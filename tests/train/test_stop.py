@@ -181,6 +181,20 @@ def test_sums_go_on_from_their_state_to_the_last_bit(monkeypatch):
     assert parts.counts() == whole.counts()
 
 
+def test_sigterm_in_a_validation_waits_for_the_epoch(configure, monkeypatch):
+    """Lightning would end it there, and nothing would be saved."""
+    cfg = configure(
+        "+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=2"
+    )
+    with monkeypatch.context() as patch:
+        kill = lambda *_: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+        patch.setattr(RegularizedModule, "on_validation_epoch_start", kill)
+        patch.setattr(RegularizedModule, "val_sums", Sums(), raising=False)
+        with pytest.raises(Stopped, match="after epoch 1 of 2"):
+            run(cfg)
+    assert run(cfg)["status"] == "done"
+
+
 @pytest.fixture
 def ctrl_c():
     """Ctrl-C as in a terminal; a shell starts what runs in its background with that ignored."""
