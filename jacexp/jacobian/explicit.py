@@ -129,10 +129,10 @@ class Step:
                 self.gradients[id(parameter)] = gradient if known is None else known + gradient
 
 
-def has_explicit_steps(net: nn.Module, *, stacked: bool = False) -> bool:
-    """Say whether every layer of a network has a rule (if so asked, in a stack too), and all are piecewise linear."""
+def has_explicit_steps(net: nn.Module) -> bool:
+    """Say whether every layer of a network has a rule, and all are piecewise linear."""
     try:
-        return all(rule.piecewise_linear for rule in program_of(net).rules(stacked=stacked))
+        return all(rule.piecewise_linear for rule in program_of(net).bind(net))
     except NoRuleError:
         return False
 

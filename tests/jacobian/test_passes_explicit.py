@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.explicit import explicit_loss, value_and_grads
+from jacexp.jacobian.explicit import explicit_loss, has_explicit_steps, value_and_grads
 from jacexp.jacobian.invariance import TBP, Adversarial, FastTBP, LossIBP, PredIBP
 from jacexp.jacobian.objectives import Frobenius, Plain, Spectral
 from jacexp.jacobian.passes import PassesLinearization
@@ -151,6 +151,13 @@ def test_vmap_in_train_mode_moves_each_networks_statistics(method):
             assert (stacked[name][i] - gradient).norm() <= 1e-10 * max(float(gradient.norm()), 1e-3), name
         for name, b in net.named_buffers():
             assert torch.allclose(buffers[name][i], b, rtol=1e-12), name
+
+
+def test_a_layer_that_its_rule_refuses_has_no_explicit_steps():
+    """So that engine=auto differentiates automatically; the rule is asked, not only looked up."""
+    circular = nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")
+    assert not has_explicit_steps(nn.Sequential(circular, nn.Flatten(), nn.Linear(192, 4)))
+    assert has_explicit_steps(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(108, 4)))
 
 
 def test_strength_a_network():
