@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from jacexp.train.commandline import checked_arguments, reported
+from jacexp.train.commandline import checked_arguments, reported_job
 from jacexp.train.config import register
 from jacexp.train.run import run
 from jacexp.train.stop import stop_signals
@@ -16,7 +16,7 @@ register()
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> str:
     """Train what the configuration describes and return how it ended: done or diverged."""
-    with reported():
+    with reported_job():
         return str(run(cfg)["status"])
 
 

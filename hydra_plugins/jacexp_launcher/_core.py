@@ -5,7 +5,7 @@ import io
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from jacexp.errors import JacexpError, StoreError
+from jacexp.errors import StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
 from jacexp.report.ticker import Ticker
 from jacexp.store import write_json
 from jacexp.train.clusters import make_executor
-from jacexp.train.stop import Stopped, stop_signals
+from jacexp.train.commandline import reported
+from jacexp.train.stop import stop_signals
 from jacexp.train.sweep import SweepRun, plan, train_missing
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def launch(
     setup_globals()
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
     folder = Path(launcher.config.hydra.sweep.dir)
-    with _reported():
+    with reported():
         executor = make_executor(launcher.executor, folder, launcher.settings)
         with stop_signals():
             configs = [
@@ -57,18 +58,6 @@ def launch(
     returns = [_collect(launcher, run, cfg) for run, cfg in zip(runs, configs, strict=True)]
     sweep.report_failures()
     return returns
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Let Hydra print jacexp's own errors as one line, and say what a request to stop leaves."""
-    try:
-        yield
-    except Stopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
-        raise
-    except JacexpError as error:
-        raise CompactHydraException(f"error: {error}") from None
 
 
 def _compose(launcher: "JacexpLauncher", overrides: Sequence[str], idx: int) -> DictConfig:

@@ -59,9 +59,7 @@ def _check_hyperparameter(method: str, name: str, word: str) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn jacexp's own errors into one line without a traceback; in a sweep, say it at once and go on.
-
-    A request to stop ends a sweep too.
+    """Turn jacexp's own errors into one line without a traceback, and say what a request to stop leaves.
 
     Raises:
         CompactHydraException: with the message of a JacexpError.
@@ -73,6 +71,20 @@ def reported() -> Iterator[None]:
         print(f"stopped: {stop}", file=sys.stderr)
         raise
     except JacexpError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            print(f"error: {error}", file=sys.stderr)
         raise CompactHydraException(f"error: {error}") from None
+
+
+@contextmanager
+def reported_job() -> Iterator[None]:
+    """Do as `reported`, and in a sweep say an error at once, for Hydra goes on and says it at the end.
+
+    Raises:
+        JacexpError: as it came, for `reported`.
+    """
+    with reported():
+        try:
+            yield
+        except JacexpError as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                print(f"error: {error}", file=sys.stderr)
+            raise

@@ -90,17 +90,17 @@ class Together(pl.LightningModule):
 
     def state(self, n: int) -> dict[str, Tensor]:
         """Give all tensors of one network's training, apart from those of the others."""
-        own = {"weights": self.weights[n], "velocity": self.velocity[n], "totals": self.totals[n]}
-        return {name: t.clone() for name, t in (own | self._statistics(n)).items()}
+        return {name: t.clone() for name, t in self._tensors(n).items()}
 
     def load_state(self, n: int, state: dict[str, Tensor]) -> None:
         """Take them back."""
-        own = {"weights": self.weights[n], "velocity": self.velocity[n], "totals": self.totals[n]}
-        for name, t in (own | self._statistics(n)).items():
+        for name, t in self._tensors(n).items():
             t.copy_(state[name])
 
-    def _statistics(self, n: int) -> dict[str, Tensor]:
-        return {f"buffer.{name}": b for name, b in self.modules_alone[n].net.body.named_buffers()}
+    def _tensors(self, n: int) -> dict[str, Tensor]:
+        own = {"weights": self.weights[n], "velocity": self.velocity[n], "totals": self.totals[n]}
+        buffers = self.modules_alone[n].net.body.named_buffers()
+        return own | {f"buffer.{name}": b for name, b in buffers}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Leave the batch where it is: the whole set lies on the training device."""
