@@ -35,7 +35,8 @@ from jacexp.jacobian.explicit import Objective, explicit_loss, value_and_grads
 from jacexp.jacobian.norms import sphere_like
 from jacexp.jacobian.objectives import Plain
 from jacexp.methods import at, fast_at, fast_tbp, frob, l2, loss_ibp, pred_ibp, spec, spec_bound, tbp
-from jacexp.methods.base import Noise, RegularizedModule
+from jacexp.methods.base import RegularizedModule
+from jacexp.methods.draws import Noise
 from jacexp.models import Network, build
 from jacexp.random import make_generator
 from jacexp.store import append_rows, provenance

@@ -62,8 +62,9 @@ class Together(pl.LightningModule):
         """Take one step with each network."""
         number = self.batch_number(batch_idx)
         if self.method.has_dropout:
-            self.method.stack.streams.seed(self._seeds("dropout", number))
-        noise = self.method.draw(batch.x, self._seeds("noise", number))
+            seeds = [stream_seed(m.seed, "dropout", self.epoch, number) for m in self.modules_alone]
+            self.method.stack.streams.seed(seeds)
+        noise = self.method.draw(batch.x, self.epoch, number)
         terms, gradient = self.method.terms(batch, noise)
         self.velocity.mul_(self.momentum).add_(gradient)
         self.weights.addcmul_(self.velocity, self.step_size, value=-1)
@@ -74,9 +75,6 @@ class Together(pl.LightningModule):
         ce = terms.cross_entropy.double().view(n, -1).sum(1)
         self.totals += torch.stack([size * terms.loss.double(), ce, size * penalty.double(), correct], dim=1)
         self.samples += size
-
-    def _seeds(self, stream: str, batch: int) -> list[int]:
-        return [stream_seed(m.seed, stream, self.epoch, batch) for m in self.modules_alone]
 
     def means(self) -> list[dict[str, float]]:
         """Give each network's means over the samples of the epoch so far."""
