@@ -25,15 +25,17 @@ class StackedNormalize(nn.Module):
         super().__init__()
         self.mean = torch.stack([net.normalize.mean for net in nets])
         self.std = torch.stack([net.normalize.std for net in nets])
-        self.n_rows = 0
+        self._rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Give mean and deviation of each of N · B rows."""
-        if n_rows != self.n_rows:
-            self.n_rows, repeats = n_rows, n_rows // len(self.mean)
-            self.mean_rows = self.mean.repeat_interleave(repeats, dim=0)
-            self.std_rows = self.std.repeat_interleave(repeats, dim=0)
-        return self.mean_rows, self.std_rows
+        """Give mean and deviation of each of N · B rows, kept where they are for a replayed step to read."""
+        if n_rows not in self._rows:
+            repeats = n_rows // len(self.mean)
+            self._rows[n_rows] = (
+                self.mean.repeat_interleave(repeats, dim=0),
+                self.std.repeat_interleave(repeats, dim=0),
+            )
+        return self._rows[n_rows]
 
     def forward(self, x: Tensor) -> Tensor:
         """(x − mean_n) / std_n, (N · B, C, H, W)."""
