@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -16,6 +15,7 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has_explicit_steps, linearize
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.optim import Recipe
+from jacexp.methods.quick import QuickModule
 from jacexp.models import Network
 from jacexp.random import make_generator, stream_seed
 
@@ -42,7 +42,7 @@ class Settings(TypedDict, total=False):
     batch_size: int | None
 
 
-class RegularizedModule(pl.LightningModule):
+class RegularizedModule(QuickModule):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
     A method is a subclass in a file of its own: its constructor's keyword arguments are its hyper-parameters (and
@@ -78,13 +78,6 @@ class RegularizedModule(pl.LightningModule):
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
         return None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; Lightning notes its current hook in one forty times a step, which has to be quick."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
         """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from jacexp.data import Batch
 from jacexp.methods import Noise, RegularizedModule
+from jacexp.methods.quick import QuickModule
 from jacexp.methods.stack import StackedMethod
 from jacexp.random import stream_seed
 from jacexp.train.replay import Record, Replayed, Step
 
 
-class Together(pl.LightningModule):
+class Together(QuickModule):
     """A step of every network of a stack: its gradient, and its own stochastic gradient descent.
 
     v_n <- m_n v_n + g_n, w_n <- w_n − α_n v_n, with each network's learning rate α_n and momentum m_n.
