@@ -4,9 +4,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-aten = torch.ops.aten
-OF_THE_HOST = (aten._local_scalar_dense.default, aten.lift_fresh.default)
-"""What needs the host in between: a tensor's value in Python, and the reverse."""
+OF_THE_HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "_unique2", "bincount"}
+"""What needs the host in between: a tensor's value in Python, the reverse, and sizes that values decide."""
 
 
 class _Tape(TorchDispatchMode):
@@ -15,8 +14,10 @@ class _Tape(TorchDispatchMode):
         self.operations = []
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if operation in OF_THE_HOST:
-            raise RuntimeError(f"{operation} is not permitted while a step is recorded")
+        masks = [t for t in tree_leaves(args[1:]) if isinstance(t, torch.Tensor) and t.dtype == torch.bool]
+        name = operation.overloadpacket.__name__
+        if name in OF_THE_HOST or (name in ("index", "index_put", "index_put_") and masks):
+            raise RuntimeError(f"{name} is not permitted while a step is recorded")
         kwargs = kwargs or {}
         result = operation(*args, **kwargs)
         self.operations.append((operation, args, kwargs, result))

@@ -17,9 +17,9 @@ from tests.train.tape import tape
 N, B = 3, 4
 
 
-def together(method, kind="batch_norm", record=tape, device="cpu"):
+def together(method, kind="batch_norm", record=tape, device="cpu", **changes):
     """Make a stack of networks of different weights, strength, rate and seed."""
-    modules = [make(method, network(kind, seed=n).to(device)) for n in range(N)]
+    modules = [make(method, network(kind, seed=n).to(device), **changes) for n in range(N)]
     for n, module in enumerate(modules):
         module.seed, module.batch_size = n, B
         module.recipe = Recipe(lr=0.05 * (n + 1), momentum=0.9, epochs=4, schedule="cosine")
@@ -65,6 +65,22 @@ def test_replayed_training_is_eager_training(monkeypatch, method):
     assert len(calls) == 2 * (
         3 + 1 + 1
     )  # two shapes: warm-up, the eager step, the recording; all others replayed
+
+
+SWITCHES = [
+    *(("at", {"clip": True}), ("fast_at", {"clip": True}), ("frob", {"n_proj": 0}), ("frob", {"n_proj": 3})),
+    *(("spec", {"detach": False}), ("spec", {"power": 2}), ("loss_ibp", {"hessian": True})),
+    *(("loss_ibp", {"r": 2}), ("spec_bound", {"conv": "operator"}), ("l2", {"form": "weight_decay"})),
+]
+
+
+@pytest.mark.parametrize("changes", SWITCHES, ids=str)
+def test_every_switch_can_be_replayed(monkeypatch, changes):
+    method, words = changes
+    stack = together(method, "conv", **words)
+    calls = count(monkeypatch, stack)
+    train(stack)
+    assert len(calls) == 2 * (3 + 1 + 1)
 
 
 def test_a_network_that_ends_stands_still_in_replayed_steps():
