@@ -41,7 +41,7 @@ class Select(Rule):
         rows = self._rows(u)
         zeros = rows.new_zeros(len(rows), self.batch * u.shape[1] * self.in_size.numel())
         return self._images(
-            zeros.scatter_add(1, self.indices.expand_as(rows), rows), u.shape[1], self.in_size
+            zeros.scatter_add_(1, self.indices.expand_as(rows), rows), u.shape[1], self.in_size
         )
 
     def _rows(self, v: Tensor) -> Tensor:
