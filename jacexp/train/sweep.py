@@ -1,7 +1,7 @@
 """A sweep: which of its runs are missing, in which groups they are trained, and what became of each."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,7 +57,7 @@ class Executor(Protocol):
         """Train every group and give each as it ends, with the error of one that did not end well."""
 
 
-def plan(jobs: Sequence[tuple[str, DictConfig]]) -> list[SweepRun]:
+def plan(jobs: Iterable[tuple[str, DictConfig]]) -> list[SweepRun]:
     """Check and name every job before any is trained; one that cannot be run keeps its error.
 
     Args:
