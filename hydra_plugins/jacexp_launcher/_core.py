@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.jacexp_launcher._composer import Composer
 from jacexp.errors import StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
+from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
 from jacexp.store import write_json
 from jacexp.train.clusters import make_executor
@@ -87,6 +88,7 @@ class _Sweep:
     def __init__(self, folder: Path, runs: list[SweepRun], launcher: "JacexpLauncher") -> None:
         self.folder, self.runs = folder, runs
         self.results = Path(launcher.config.paths.results)
+        self.before = [Trained.of(run.directory.path).n_epochs if run.directory else 0 for run in runs]
         self.is_quiet = launcher.config.progress == "off"
         self.about = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,8 +142,9 @@ class _Sweep:
                 run.overrides,
                 run.cfg.train.epochs,
                 str(run.error) if run.error else None,
+                before,
             )
-            for run in self.runs
+            for run, before in zip(self.runs, self.before, strict=True)
         ]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
