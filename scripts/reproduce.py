@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
 from jacexp.errors import JacexpError
 from jacexp.report.arguments import Arguments, parse
 from jacexp.report.plan import Sweep, narrowed, sweeps
