@@ -61,11 +61,12 @@ def launch(
                     largest=launcher.largest,
                     ended=lambda run: sweep.ended(run, ticker),
                 )
-    jobs = zip(runs, job_overrides, strict=True)
-    returns = [
-        _collect(launcher, run, composer.whole(overrides, number))
-        for number, (run, overrides) in enumerate(jobs, start=initial_job_idx)
-    ]
+    with _said_if_slow(f"collecting {len(runs)} results", launcher.config.progress):
+        jobs = zip(runs, job_overrides, strict=True)
+        returns = [
+            _collect(launcher, run, composer.whole(overrides, number))
+            for number, (run, overrides) in enumerate(jobs, start=initial_job_idx)
+        ]
     sweep.report_failures()
     return returns
 
@@ -115,7 +116,9 @@ class _Sweep:
         words = f" ({run.overrides})" if run.overrides else ""
         if run.error:
             print(f"error: {run.error}{words}", file=sys.stderr)
-            self._write()
+            # A disk that is full for a while ends one run, not the sweep.
+            with contextlib.suppress(StoreError):
+                self._write()
         else:
             ticker.ended(f"run {run.directory.id}{words}: {ending(run.over())}")
 

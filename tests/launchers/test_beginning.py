@@ -1,4 +1,4 @@
-"""The configurations of a sweep's jobs are those that Hydra composes, however they come about."""
+"""How a sweep begins: jobs are composed as Hydra composes them, the folder is tried, what takes long is said."""
 
 import time
 from pathlib import Path
@@ -8,13 +8,15 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from hydra_plugins.jacexp_launcher import _core
 from hydra_plugins.jacexp_launcher._composer import Composer
+from jacexp.errors import JacexpError, StoreError
 from jacexp.train.config import register
+from jacexp.train.sweep import SweepRun
 
 CONF = Path(__file__).parents[2] / "conf"
 MASTER = ["+method=spec", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "seed=0,1"]
@@ -136,6 +138,39 @@ def test_a_sweeper_composes_only_what_the_launcher_does_not_compose_first(
     sweeper.hydra_context = SimpleNamespace(config_loader=loader)
     sweeper.validate_batch_is_legal([["seed=0"], ["seed=1"]])
     assert len(asked) == n_composed
+
+
+@pytest.mark.parametrize("fails", ["mkdir", "save"])
+def test_a_folder_that_cannot_be_written_is_one_error_before_anything_is_composed(
+    hydra, monkeypatch, tmp_path, fails
+):
+    made = {plugin.__name__: plugin for plugin in Plugins.instance().discover()}
+    sweeper = made["JacexpSweeper"](max_batch_size=None)
+    sweeper.config = hydra[1].copy()
+    sweeper.config.paths.results = tmp_path
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    if fails == "mkdir":
+        (tmp_path / "sweeps").write_text("a file")
+    else:
+        monkeypatch.setattr(OmegaConf, "save", full)
+    with pytest.raises(
+        CompactHydraException, match=r"error: .*sweeps.* cannot be written .*paths.results=DIR"
+    ):
+        sweeper.sweep(["seed=0,1"])
+
+
+def test_a_reason_that_cannot_be_written_down_is_said_and_ends_nothing(hydra, tmp_path, capsys):
+    launcher = SimpleNamespace(config=hydra[1])
+    run = SweepRun("seed=1", SimpleNamespace(train=SimpleNamespace(epochs=1)), error=JacexpError("too large"))
+    (tmp_path / "sweep").write_text("a file where the sweep's folder was")
+    sweep = _core._Sweep(tmp_path / "sweep", [run], launcher)
+    sweep.ended(run, None)
+    assert capsys.readouterr().err == "error: too large (seed=1)\n"
+    with pytest.raises(StoreError, match="cannot be written"):
+        sweep.begin()
 
 
 def test_a_long_check_says_what_it_does(monkeypatch, capsys):
