@@ -15,7 +15,7 @@ import torch
 
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
-from jacexp.train.stop import Stopped, stop_requested, stop_signals
+from jacexp.train.stop import Stopped, end_if_requested, rest, stop_signals
 from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
@@ -147,7 +147,7 @@ class Submitit:
                     waiting.remove(one)
                     yield one.group, error
             names = ", ".join(one.job.job_id for one in waiting[:10])
-            _rest(f"the jobs {names} go on until scancel ends them", POLL_S if waiting else 0)
+            rest(POLL_S if waiting else 0, f"the jobs {names} go on until scancel ends them")
 
     def _submit(self, groups: Sequence[Group]) -> list[Any]:
         if not groups:
@@ -248,7 +248,7 @@ class Ray:
                 ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=POLL_S)
                 for reference in ready:
                     yield waiting.pop(reference), self._outcome(reference)
-                _rest("what is trained is saved", seconds=0)
+                end_if_requested()
         finally:
             for reference in waiting:
                 self.ray.cancel(reference)  # Ctrl-C, for a task: it saves and stops
@@ -265,14 +265,3 @@ class Ray:
 
 def _call(task: Task) -> JacexpError | None:
     return task()
-
-
-def _rest(what: str, seconds: float = POLL_S) -> None:
-    """Wait for a while, and end if that is asked for, saying what becomes of what is trained."""
-    until = time.monotonic() + seconds
-    while True:
-        if stop_requested():
-            raise Stopped(f"{what}; the same command goes on")
-        if time.monotonic() >= until:
-            return
-        time.sleep(0.1)
