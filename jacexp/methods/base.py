@@ -16,6 +16,7 @@ from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.optim import Recipe
 from jacexp.methods.quick import QuickModule
+from jacexp.methods.share import Share
 from jacexp.models import Network
 from jacexp.random import make_generator, stream_seed
 
@@ -72,6 +73,7 @@ class RegularizedModule(QuickModule):
         self.engine: Engine = settings.get("engine", "auto")
         self.batch_size = settings.get("batch_size")
         self.sums = Sums()
+        self.share = Share()
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
@@ -145,14 +147,17 @@ class RegularizedModule(QuickModule):
         return getattr(self, self.strength) if self.strength else 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of one training batch and add it to the epoch's sums."""
+        """Give the loss of one training batch, or of this process's part of it, and add it to the epoch's sums."""
+        own = self.share.batch(batch)
         with self._dropout_stream(batch_idx):
             if self.strength_value() == 0:
-                terms = self.plain_terms(batch)
+                terms = self.plain_terms(own)
             else:
-                terms = self.terms(batch, self._ahead.of(batch.x, self.current_epoch, batch_idx))
-        self.sums.add(terms, batch.y)
-        return terms.loss
+                noise = self._ahead.of(batch.x, self.current_epoch, batch_idx)
+                terms = self.terms(own, self.share.noise(noise, self.sample_dim))
+        if self.share.count(len(batch.y)):
+            self.sums.add(terms, own.y)
+        return self.share.weighted(terms.loss, len(batch.y))
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the logits of images in [0, 1], (B, C, H, W) -> (B, n_classes)."""
@@ -171,6 +176,7 @@ class RegularizedModule(QuickModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation sums."""
+        self.share.copy_buffers(self.net)
         self.val_sums = Sums()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
@@ -179,6 +185,7 @@ class RegularizedModule(QuickModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the counts and the mean loss of the validation images."""
+        self.val_sums = self.val_sums.joined(self.share, self.device)
         counts = self.val_sums.counts()
         self.log_dict({f"val_{name}": value for name, value in counts.items()})
 
@@ -198,7 +205,8 @@ class RegularizedModule(QuickModule):
             return
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(stream_seed(self.seed, "dropout", self.current_epoch, batch_idx))
+            own = (self.share.rank,) if self.share.rank else ()  # each process masks its own rows
+            torch.manual_seed(stream_seed(self.seed, "dropout", self.current_epoch, batch_idx, *own))
             yield
 
 
@@ -254,17 +262,30 @@ class Sums:
         _, ce, _, correct = total.tolist()
         return {"n": self.n, "n_correct": int(correct), "loss": ce / self.n}
 
+    def joined(self, share: Share, device: torch.device) -> "Sums":
+        """Give the sums over the samples of all processes, which must all ask for them."""
+        if share.world_size == 1:
+            return self
+        total = self._added_up()
+        own = torch.zeros(4, dtype=torch.float64, device=device) if total is None else total
+        n, total = share.total(torch.cat([own.new_tensor([self.n]), own])).split([1, 4])
+        whole = Sums()
+        whole.n, whole._total = int(n), total
+        return whole
+
     def state_dict(self) -> dict[str, Any]:
         """Give all there is, batches that wait included, so that going on from it gives the same to the last bit."""
-        waiting = [[*terms, y] for terms, y in self._waiting]
-        return {"n": self.n, "total": self._total, "waiting": waiting}
+        waiting = [[t.cpu() for t in (*terms, y)] for terms, y in self._waiting]
+        return {"n": self.n, "total": None if self._total is None else self._total.cpu(), "waiting": waiting}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str) -> None:
-        """Go on from a state, on the device that the training is on."""
-        self.n, total = state["n"], state["total"]
-        self._total = None if total is None else total.to(device)
+        """Go on from a state too, on the device that the training is on; that of a process that is no more, say."""
+        self.n += state["n"]
+        if state["total"] is not None:
+            total = state["total"].to(device)
+            self._total = total if self._total is None else self._total + total
         batches = [[t.to(device) for t in batch] for batch in state["waiting"]]
-        self._waiting = [(Terms(*terms), y) for *terms, y in batches]
+        self._waiting += [(Terms(*terms), y) for *terms, y in batches]
 
 
 def require(holds: bool, message: str) -> None:

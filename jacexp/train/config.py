@@ -67,6 +67,10 @@ class TrainConfig:
     precision: str = "32"
     engine: str = "auto"
     device: str = "auto"
+    devices: int = 1
+    """Processes that train the one network together, a GPU or a part of the CPU's cores each. ``batch_size`` stays the
+    joined batch's, and the run its name and, but for rounding, its numbers. Only batch norm differs in training mode:
+    each process normalises its own rows, and the running statistics are the first one's."""
 
 
 @dataclass
@@ -155,9 +159,28 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} must be at least 1")
     if cfg.train.device == "gpu" and not torch.cuda.is_available():
         raise ConfigError("train.device=gpu, but PyTorch sees no GPU here; leave it at auto")
+    _check_devices(cfg.train)
     if cfg.seed < 0:
         raise ConfigError(f"seed={cfg.seed} must not be negative")
     recipe(cfg)
+
+
+def _check_devices(train: DictConfig) -> None:
+    n = train.devices
+    if n < 1:
+        raise ConfigError(f"train.devices={n} must be at least 1")
+    if n > train.batch_size:
+        raise ConfigError(
+            f"train.devices={n} exceeds train.batch_size={train.batch_size}, which the devices share"
+        )
+    n_gpus = torch.cuda.device_count() if train.device != "cpu" else 0
+    if n > 1 and n > n_gpus > 0:
+        raise ConfigError(
+            f"train.devices={n}, but PyTorch sees {n_gpus} GPU{'s' if n_gpus > 1 else ''} here; "
+            "ask for no more, or for processes on the CPU by train.device=cpu"
+        )
+    if n > 1 and not torch.distributed.is_available():
+        raise ConfigError(f"train.devices={n}, but this PyTorch was built without torch.distributed")
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -239,7 +262,7 @@ def _plain(annotation: Any) -> Any:
 def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """Give what determines a run's numbers, which its name is the hash of.
 
-    Paths, loggers, progress, device and engine are left out; a data file is in by the hash of what it holds.
+    Paths, loggers, progress, device, devices and engine are left out; a data file is in by the hash of what it holds.
 
     Args:
         cfg: the configuration.
@@ -251,7 +274,7 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     kept = {key: resolved[key] for key in ("method", "model", "data", "select", "checkpoint", "seed")}
-    kept["train"] = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device")}
+    kept["train"] = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device", "devices")}
     kept["dataset"] = dict(data)
     return kept
 

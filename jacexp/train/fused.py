@@ -43,7 +43,8 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     """Put runs together that can be trained as one stack.
 
     They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
-    that has a logger, ``train.engine=autograd`` or a method without explicit passes, or that began outside of a stack.
+    that has a logger, several devices, ``train.engine=autograd`` or a method without explicit passes, or that began
+    outside of a stack.
 
     Args:
         cfgs: configurations that can be run.
@@ -69,7 +70,7 @@ def _key(cfg: DictConfig) -> str | None:
         method = method_class(run.cfg)
         if cfg.logger is not None or cfg.train.engine == "autograd" or not can_be_stacked(method):
             return None
-        if began_alone(run.directory):
+        if cfg.train.devices > 1 or began_alone(run.directory):
             return None
     except JacexpError:  # as the run itself will say
         return None

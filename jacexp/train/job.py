@@ -55,6 +55,9 @@ def identify(cfg: DictConfig) -> Identity:
     n_train = source["split"]["n_train"]
     if cfg.train.batch_size > n_train:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {n_train} training images")
+    n_val = source["split"]["n_val"]
+    if cfg.train.devices > n_val:
+        raise ConfigError(f"train.devices={cfg.train.devices} exceeds the {n_val} images to validate on")
     # With every switch in its declared type, equal settings are written in one way and so have one name.
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
@@ -173,7 +176,11 @@ def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
 
 
 def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
-    """Put a job's images on the device: training (with tangents, if the method needs them), validation, test."""
+    """Put a job's images on the device: training (with tangents, if the method needs them), validation, test.
+
+    Returns:
+        The three; where several processes train, the validation images are this one's share.
+    """
     cfg, data, module = job.cfg, job.data, job.module
     tangents = module.tangents(data.in_shape, device)
     train = Loader(
@@ -185,6 +192,7 @@ def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
         augment=AUGMENTS[cfg.data.augment]() if cfg.data.augment != "none" else None,
         tangents=tangents.of_set(data.x_train) if tangents and module.precompute else tangents,
     )
-    val = Loader(data.x_val, data.y_val, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
+    x_val, y_val = module.share.rows(data.x_val), module.share.rows(data.y_val)
+    val = Loader(x_val, y_val, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
     test = Loader(data.x_test, data.y_test, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
     return train, val, test

@@ -38,7 +38,7 @@ class Bar(TQDMProgressBar):
         trainer: pl.Trainer,  # noqa: ARG002  # Lightning's signature
         pl_module: pl.LightningModule,
     ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]
-        """Give the epoch's means so far; the sums stay on the device between two refreshes."""
+        """Give the epoch's means so far, of this process; the sums stay on the device between two refreshes."""
         assert isinstance(pl_module, RegularizedModule)
         means = pl_module.sums.means()
         return {name: f"{means[name]:.4g}" for name in ("loss", "penalty", "accuracy") if name in means}
@@ -62,16 +62,15 @@ class Lines(Callback):
         )
 
 
+def chosen_progress(kind: str) -> str:
+    """Say what ``progress=auto`` is: a bar in a terminal, lines elsewhere; in a sweep, which has its own line, off."""
+    if kind != "auto":
+        return kind
+    alone = "bar" if sys.stdout.isatty() else "lines"
+    return "off" if _in_sweep.get() else alone
+
+
 def progress_callbacks(kind: str) -> list[Callback | ProgressBar]:
-    """Make what ``progress=`` asks for: bar, lines, off, or auto (a bar in a terminal, lines elsewhere).
-
-    Within a sweep, auto is off: the sweep has a line of its own.
-
-    Returns:
-        Lightning's callbacks.
-    """
-    if kind == "auto":
-        alone = "bar" if sys.stdout.isatty() else "lines"
-        kind = "off" if _in_sweep.get() else alone
+    """Make Lightning's callbacks for what ``progress=`` asks for."""
     made: dict[str, list[Any]] = {"bar": [Bar(refresh_rate=20)], "lines": [Lines()], "off": []}
-    return made[kind]
+    return made[chosen_progress(kind)]

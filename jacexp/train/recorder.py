@@ -29,8 +29,12 @@ class Diverged(Exception):
 
     def __init__(self, epoch: int, step: int) -> None:
         """Say in which epoch, counted from 0, and by which step of it."""
-        super().__init__(f"the loss is not finite in epoch {epoch}, at or before its step {step}")
-        self.epoch = epoch
+        super().__init__(epoch, step)
+        self.epoch, self.step = epoch, step
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"the loss is not finite in epoch {self.epoch}, at or before its step {self.step}"
 
 
 class Recorder(Checkpoint):
@@ -89,7 +93,12 @@ class Recorder(Checkpoint):
             assert isinstance(pl_module, RegularizedModule)
             assert isinstance(trainer.train_dataloader, Loader)
             trainer.train_dataloader.set_epoch(trainer.current_epoch, start=self._within["batches"])
-            pl_module.sums.load_state_dict(self._within["sums"], pl_module.device)
+            states = [self._within["sums"], *self._within.get("others", [])]
+            share = pl_module.share
+            for state in states[
+                share.rank :: share.world_size
+            ]:  # there may have been more processes, or fewer
+                pl_module.sums.load_state_dict(state, pl_module.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Look at the clock, and tell the training images which epoch it is, for each has an order of its own."""
@@ -107,44 +116,58 @@ class Recorder(Checkpoint):
     ) -> None:
         """Look at the loss now and then; save where it is time to, or if the program is asked to stop.
 
-        After the last batch that waits until the epoch was validated.
+        After the last batch that waits until the epoch was validated. Several processes do all this at the same step.
 
         Raises:
             Diverged: if the loss is not finite.
+            Stopped: if the program is asked to stop.
         """
         assert isinstance(pl_module, RegularizedModule)
         done, of = batch_idx + 1, trainer.num_training_batches
-        if (done % CHECK_EVERY == 0 or done == of) and not math.isfinite(pl_module.sums.means()["loss"]):
-            raise Diverged(trainer.current_epoch, batch_idx)
+        if done % CHECK_EVERY == 0 or done == of:
+            sums = pl_module.sums.joined(pl_module.share, pl_module.device)
+            if not math.isfinite(sums.means()["loss"]):
+                raise Diverged(trainer.current_epoch, batch_idx)
+        if done == of:
+            pl_module.sums = sums
+            return
         is_late = time.perf_counter() - self._saved > SAVE_EVERY
-        if done < of and (is_late or stop_requested()):
-            self._within = {"batches": done, "sums": pl_module.sums.state_dict()}
+        is_late, is_stopping = pl_module.share.agree(is_late, stop_requested())
+        if is_late or is_stopping:
+            own, *others = pl_module.share.gather(pl_module.sums.state_dict())
+            self._within = {"batches": done, "sums": own, "others": others}
             self._save(trainer)
-            self._stop_if_requested(f"within epoch {trainer.current_epoch + 1}, after {done} of {of} batches")
+        if is_stopping:
+            raise self._stopped(f"within epoch {trainer.current_epoch + 1}, after {done} of {of} batches")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch's row and checkpoints."""
+        """Write the epoch's row and checkpoints; of several processes, the first one does.
+
+        Raises:
+            Stopped: if the program is asked to stop.
+        """
         assert isinstance(pl_module, RegularizedModule)
         epoch = trainer.current_epoch
         means = {f"train_{name}": value for name, value in pl_module.sums.means().items()}
         counts = {f"val_{name}": value for name, value in pl_module.val_sums.counts().items()}
         self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
-        if self.keep_best and best_row(self.rows) is self.rows[-1]:
-            save_network(self.directory / "best.ckpt", pl_module.net)
-        # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
-        write_metrics(self.directory, self.rows)
+        if trainer.is_global_zero:
+            if self.keep_best and best_row(self.rows) is self.rows[-1]:
+                save_network(self.directory / "best.ckpt", pl_module.net)
+            # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
+            write_metrics(self.directory, self.rows)
         self._within = None
         self._save(trainer)
-        self._stop_if_requested(f"after epoch {epoch + 1} of {trainer.max_epochs}")
+        if any(pl_module.share.agree(stop_requested())):
+            raise self._stopped(f"after epoch {epoch + 1} of {trainer.max_epochs}")
 
     def _save(self, trainer: pl.Trainer) -> None:
         self.seconds += time.perf_counter() - self._started
         trainer.save_checkpoint(self.directory / "resume.ckpt")
         self._started = self._saved = time.perf_counter()
 
-    def _stop_if_requested(self, where: str) -> None:
-        if stop_requested():
-            raise Stopped(f"run {self.directory.id} is saved {where}; the same command goes on")
+    def _stopped(self, where: str) -> Stopped:
+        return Stopped(f"run {self.directory.id} is saved {where}; the same command goes on")
 
 
 def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

@@ -7,15 +7,16 @@ import torch
 from omegaconf import DictConfig
 
 from jacexp.errors import JacexpError
+from jacexp.train.devices import fit_on_devices
 from jacexp.train.ending import settle
+from jacexp.train.fit import fit
 from jacexp.train.fused import train_stack
-from jacexp.train.job import Job, identify, loaders, prepare
-from jacexp.train.outcome import begin, describe, measure, record, summary, writing
+from jacexp.train.job import Job, identify, prepare
+from jacexp.train.outcome import begin, describe, record, summary, writing
 from jacexp.train.progress import say
-from jacexp.train.recorder import Diverged, Recorder
+from jacexp.train.recorder import Diverged
 from jacexp.train.stack_recorder import began_in_a_stack
 from jacexp.train.stop import Stopped, stop_requested, stop_signals
-from jacexp.train.trainer import make_trainer
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -57,8 +58,12 @@ def _train_and_record(job: Job) -> dict[str, Any]:
     directory, row = job.directory, describe(job)
     try:
         if began_in_a_stack(directory):
+            if job.cfg.train.devices > 1:
+                say(f"run {directory.id} began in a stack of runs and goes on in one process")
             return train_stack([job])[0]
-        ending, measured = {"status": "done"}, _train(job)
+        begin(job)
+        measured = fit(job) if job.cfg.train.devices == 1 else fit_on_devices(job)
+        ending = {"status": "done"}
     except Diverged as error:
         ending, measured = {"status": "diverged", "error": str(error)}, {"epoch": error.epoch}
     except (JacexpError, OSError):
@@ -70,15 +75,3 @@ def _train_and_record(job: Job) -> dict[str, Any]:
             reason = f"out of memory ({error}); try a smaller train.batch_size or another train.device"
         raise JacexpError(f"run {directory.id} failed: {reason}; see {directory / 'result.json'}") from error
     return record(job, {**row, **measured}, ending)
-
-
-def _train(job: Job) -> dict[str, Any]:
-    """Train from the start or from where an interrupted run stopped, and measure the columns of ``runs.csv``."""
-    cfg, directory, module = job.cfg, job.directory, job.module
-    begin(job)
-    recorder = Recorder(directory, keep_best=cfg.checkpoint == "best")
-    trainer = make_trainer(cfg, recorder)
-    device = trainer.strategy.root_device
-    train, val, test = loaders(job, device)
-    trainer.fit(module, train, val, ckpt_path=recorder.resumable())
-    return measure(job, recorder.rows, recorder.seconds, test)

@@ -91,6 +91,12 @@ def rest(seconds: float, saved: str = "what is trained is saved") -> None:
         time.sleep(0.1)
 
 
+def request_stop() -> None:
+    """Ask as SIGTERM would, from another thread, say."""
+    global _received
+    _received = signal.SIGTERM
+
+
 def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
     global _received
     if signum == signal.SIGINT:

@@ -18,3 +18,14 @@ class Deadly(Plain):
             if Path(path).stat().st_size <= int(deaths):
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(batch, batch_idx)
+
+
+class Doomed(Plain):
+    """Plain training on several devices; in the fifth batch of the second process, DOOM says what happens to it."""
+
+    def training_step(self, batch, batch_idx):
+        if self.share.rank == 1 and batch_idx == 4:
+            if os.environ["DOOM"] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("doomed")
+        return super().training_step(batch, batch_idx)
