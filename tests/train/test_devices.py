@@ -26,11 +26,12 @@ SMALL = (
     *("data.subset=106", "data.holdout=19", "train.batch_size=15", "train.epochs=4", "train.lr=0.02"),
     "train.precision='64'",
 )
-ALL = {
+CASES = {
     **{method: (f"+method={method}", "protocol=spectral") for method in METHODS},
     "autograd": ("+method=spec", "train.engine=autograd", "select=paper"),
+    "augmented": ("+method=none", "data.augment=affine", "checkpoint=best"),
+    "tangents of each batch": ("+method=tbp", "method.precompute=false"),
 }
-AUGMENTED = {"augmented": ("+method=tbp", "data.augment=affine", "method.precompute=false")}
 
 
 @pytest.fixture
@@ -98,30 +99,22 @@ def assert_same(name, one, other, tolerance=1e-9):
         assert (value - state_[key]).norm() <= tolerance * state_[key].norm(), (name, key)
 
 
-@pytest.mark.parametrize(
-    ("cases", "tolerance"),
-    [
-        (ALL, 1e-9),
-        (AUGMENTED, 1e-4),  # maxima tie in its black margins
-    ],
-    ids=["all", "augmented"],
-)
 @pytest.mark.slow
-def test_two_processes_are_one(configure, tmp_path, noise, cases, tolerance):
+def test_two_processes_are_one(configure, tmp_path, noise):
     """32 steps in float64, whatever the method."""
     case = composed(configure, tmp_path, noise)
-    two = {name: case(f"two {name}", *words) for name, words in cases.items()}
+    two = {name: case(f"two {name}", *words) for name, words in CASES.items()}
     measured = run_together(fit_all, 2, two)
-    for name, words in cases.items():
+    for name, words in CASES.items():
         cfg = case(f"one {name}", *words)
-        assert_same(name, ended(two[name], measured[name]), ended(cfg, fit(prepare(cfg))), tolerance)
+        assert_same(name, ended(two[name], measured[name]), ended(cfg, fit(prepare(cfg))))
 
 
 def test_a_run_goes_on_with_another_number_of_devices(configure, tmp_path, noise):
     """From the middle of an epoch, as if nothing had been; with the same number bit for bit."""
     case = composed(configure, tmp_path, noise)
     one, two, grown, shrunk, again = (
-        case(name, *ALL["spec"]) for name in ("one", "two", "grown", "shrunk", "again")
+        case(name, *CASES["spec"]) for name in ("one", "two", "grown", "shrunk", "again")
     )
     stopped(grown, lambda cfg: fit(prepare(cfg)), looks=11)
     measured = run_together(fit_all, 2, {"grown": grown, "two": two}, [shrunk, again], {"again": again})

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 SHORT = ("data.subset=200", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
+SWEEP = ("-m", "train.lr=0.01", "train.batch_size=20", "method.lam=0.01", "seed=0,1")
 DOOMED = ("+method=none", "method._target_=tests.train.deadly.Doomed", "train.devices=2", *SHORT)
 
 
@@ -127,7 +128,10 @@ def wait_for(happens):
 def children(pid):
     """The processes that a process has started, without those of multiprocessing's own."""
     found = subprocess.run(
-        ["ps", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
+        ["ps", "-ww", "--ppid", str(pid), "-o", "pid=", "-o", "args="],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
@@ -137,7 +141,11 @@ def is_alive(pid):
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("sweep", [(), ("-m", "train.lr=0.01", "seed=0,1")], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "sweep",
+    [(), ("-m", "train.lr=0.01", "train.batch_size=20", "method.lam=0.01", "seed=0,1")],
+    ids=["run", "sweep"],
+)
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_any_number_of_devices_goes_on(tmp_path, sweep, signum):
     words = (*sweep, "train.epochs=20")
@@ -175,7 +183,7 @@ def test_a_run_leaves_what_one_device_leaves(tmp_path):
     said = []
     for n in (1, 2):
         (tmp_path / str(n)).mkdir()
-        words = ("checkpoint=best", "logger=null", f"train.devices={n}")
+        words = ("checkpoint=best", f"train.devices={n}")
         with start(*words, results=tmp_path / str(n)) as process:
             output, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")
