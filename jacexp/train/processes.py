@@ -72,10 +72,11 @@ class _Member:
 
     def _death(self) -> JacexpError:
         code = self.process.exitcode or 0
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"ended with exit code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}, as happens when memory is short"
         return JacexpError(
-            f"the process of device {self.rank.number} {how}, as happens when memory is short; "
-            "what was saved is kept, and the same command goes on"
+            f"the process of device {self.rank.number} {how}; what was saved is kept, and the same command goes on"
         )
 
     def ask_to_stop(self) -> None:

@@ -10,10 +10,10 @@ from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.methods.share import Share
 from jacexp.store import load_network
-from jacexp.train import recorder
+from jacexp.train import recorder, stack_recorder
 from jacexp.train.devices import differences, fit_share, process_group
 from jacexp.train.fit import fit
-from jacexp.train.fused import compatible_groups
+from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify, prepare
 from jacexp.train.processes import run_together
 from jacexp.train.run import run
@@ -176,3 +176,14 @@ def test_devices_are_no_part_of_a_name_and_such_a_run_is_trained_alone(configure
     cfgs = [configure("+method=none", f"train.devices={n}", "train.batch_size=20") for n in (1, 2, 1)]
     assert len({identify(cfg).directory.id for cfg in cfgs}) == 1
     assert sorted(len(group) for group in compatible_groups(cfgs)) == [1, 2]
+
+
+def test_a_run_that_began_in_a_stack_goes_on_in_one_process(configure, monkeypatch, capsys):
+    words = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=2")
+    cfg = configure(*words, "train.devices=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(stack_recorder, "stop_requested", lambda: True)
+        with pytest.raises(Stopped):
+            train_together([cfg])
+    assert run(cfg)["status"] == "done"
+    assert "goes on in one process" in capsys.readouterr().out
