@@ -16,6 +16,7 @@ LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighb
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},
     {"jacexp.train", "jacexp.report"},
+    {"jacexp.benchmark"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 

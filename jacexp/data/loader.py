@@ -1,5 +1,6 @@
 """Batches straight from the training device: the whole set lies there as bytes, and a batch is one gather."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -96,34 +97,30 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the epoch's batches, from batch ``start`` on."""
-        n, draws = len(self.x), None
-        order = epoch_order(n, self.seed, self.epoch).to(self.device) if self.shuffle else None
-        if self.augment is not None:
-            draws = self.augment.draw(n, make_generator(self.seed, "augment", self.epoch, device=self.device))
-        for first in range(self.start * self.batch_size, n, self.batch_size):
-            turn = slice(first, first + self.batch_size)
-            rows = turn if order is None else order[turn]
-            x = _take(self.x, rows) / 255
-            if self.augment is not None and draws is not None:
-                x = self.augment(x, draws[turn])
-            tangents = self.tangents
-            if tangents is not None:
-                tangents = _take(tangents, rows) if isinstance(tangents, Tensor) else tangents(x)
-            yield Batch(x, _take(self.y, rows), tangents)
+        return _batches([self])
 
 
 class StackedLoader:
     """Iterates over the batches of several networks at once, those of network after network, (N · B, ...).
 
-    Networks whose batches are the same share a loader, and so one gather.
+    Networks whose batches are the same share a loader, and loaders of the same images share a gather.
 
     Args:
-        loaders: the different loaders, of equal lengths.
+        loaders: the different loaders, of equal lengths, which differ in images and seed alone.
         which: for each network, the number of its loader.
     """
 
     def __init__(self, loaders: Sequence[Loader], which: Sequence[int]) -> None:
-        self.loaders, self.which = list(loaders), list(which)
+        self.loaders = list(loaders)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for number, loader in enumerate(self.loaders):
+            groups[id(loader.x)].append(number)
+        self._groups = [[self.loaders[number] for number in group] for group in groups.values()]
+        places = [number for group in groups.values() for number in group]
+        of_network = [places.index(number) for number in which]
+        self._which = None
+        if of_network != list(range(len(self.loaders))):
+            self._which = torch.tensor(of_network, device=self.loaders[0].device)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch that is iterated next, and the batch, counted from 0, that it starts at."""
@@ -136,9 +133,38 @@ class StackedLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the epoch's batches, from batch ``start`` on."""
-        for batches in zip(*self.loaders, strict=True):
-            x, y, tangents = zip(*(batches[i] for i in self.which), strict=True)
-            yield Batch(torch.cat(x), torch.cat(y), None if tangents[0] is None else torch.cat(tangents))
+        for batches in zip(*map(_batches, self._groups), strict=True):
+            x, y, tangents = zip(*batches, strict=True)
+            some = None if tangents[0] is None else self._of_networks(tangents)
+            yield Batch(self._of_networks(x), self._of_networks(y), some)
+
+    def _of_networks(self, parts: Sequence[Tensor]) -> Tensor:
+        joined = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+        if self._which is None:
+            return joined
+        return joined.unflatten(0, (len(self.loaders), -1)).index_select(0, self._which).flatten(0, 1)
+
+
+def _batches(loaders: Sequence[Loader]) -> Iterator[Batch]:
+    """Yield the batches of loaders that differ in their seed alone, those of one after another's, (D · B, ...)."""
+    one, orders, draws = loaders[0], None, None
+    n, device = len(one.x), one.device
+    if one.shuffle or len(loaders) > 1:
+        of_each = [epoch_order(n, of.seed, of.epoch) if of.shuffle else torch.arange(n) for of in loaders]
+        orders = torch.stack(of_each).to(device)
+    if one.augment is not None:
+        generators = [make_generator(of.seed, "augment", of.epoch, device=device) for of in loaders]
+        draws = torch.stack([one.augment.draw(n, generator) for generator in generators])
+    for first in range(one.start * one.batch_size, n, one.batch_size):
+        turn = slice(first, first + one.batch_size)
+        rows = turn if orders is None else orders[:, turn].flatten()
+        x = _take(one.x, rows) / 255
+        if one.augment is not None and draws is not None:
+            x = one.augment(x, draws[:, turn].flatten(0, 1))
+        tangents = one.tangents
+        if tangents is not None:
+            tangents = _take(tangents, rows) if isinstance(tangents, Tensor) else tangents(x)
+        yield Batch(x, _take(one.y, rows), tangents)
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

@@ -24,7 +24,9 @@ class Select(Rule):
         self.batch, channels = x.shape[:2]
         self.in_size, self.out_size = x.shape[2:], indices.shape[2:]
         self.channels_last = channels > 1 and indices.stride(1) == 1
-        start = image_starts(*x.shape, self.channels_last, x.device)
+        # A step that is recorded for replay must not read what a cache may let go of.
+        starts = image_starts if x.device.type == "cpu" else image_starts.__wrapped__
+        start = starts(*x.shape, self.channels_last, x.device)
         if self.channels_last:
             self.indices = torch.add(start, indices.permute(0, 2, 3, 1), alpha=channels).flatten()
         else:
@@ -39,7 +41,7 @@ class Select(Rule):
         rows = self._rows(u)
         zeros = rows.new_zeros(len(rows), self.batch * u.shape[1] * self.in_size.numel())
         return self._images(
-            zeros.scatter_add(1, self.indices.expand_as(rows), rows), u.shape[1], self.in_size
+            zeros.scatter_add_(1, self.indices.expand_as(rows), rows), u.shape[1], self.in_size
         )
 
     def _rows(self, v: Tensor) -> Tensor:

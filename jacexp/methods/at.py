@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 from jacexp.data import Batch
 from jacexp.jacobian import invariance, linearize
 from jacexp.jacobian.objectives import along
-from jacexp.methods.base import Noise, RegularizedModule, Settings, Terms, require
+from jacexp.methods.base import RegularizedModule, Settings, Terms, require
+from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
 from jacexp.models import Network
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -14,12 +13,11 @@ from torch.nn.modules.dropout import _DropoutNd
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has_explicit_steps, linearize
+from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.optim import Recipe
+from jacexp.methods.quick import QuickModule
 from jacexp.models import Network
-from jacexp.random import stream_seed
-
-Noise = dict[str, Tensor]
-"""What a method drew for one batch, by name."""
+from jacexp.random import make_generator, stream_seed
 
 
 class Terms(NamedTuple):
@@ -41,9 +39,10 @@ class Settings(TypedDict, total=False):
     recipe: Recipe
     seed: int
     engine: Engine
+    batch_size: int | None
 
 
-class RegularizedModule(pl.LightningModule):
+class RegularizedModule(QuickModule):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
     A method is a subclass in a file of its own: its constructor's keyword arguments are its hyper-parameters (and
@@ -54,8 +53,8 @@ class RegularizedModule(pl.LightningModule):
     strength: ClassVar[str | None] = None
     """The name of the hyper-parameter that is the method's strength: ``lam``, ``beta``, ``epsilon`` or None."""
 
-    sample_dim: ClassVar[int] = 0
-    """The dimension of what `draw` gives that counts the samples."""
+    sample_dim: ClassVar[int | None] = 0
+    """The dimension of what `draw` gives that counts the samples; None where the draws belong to the weights."""
 
     def __init__(self, net: Network, **settings: Unpack[Settings]) -> None:
         """Take the network and how it is trained.
@@ -63,35 +62,45 @@ class RegularizedModule(pl.LightningModule):
         Args:
             net: the network, which maps images in [0, 1] to logits.
             settings: ``recipe``, the optimiser; ``seed``, from which every draw of the training comes; ``engine``,
-                what multiplies by Jacobians.
+                what multiplies by Jacobians; ``batch_size``, that of all batches but an epoch's last, which may be
+                short; None where every batch is whole.
         """
         super().__init__()
         self.net = net
         self.recipe = settings.get("recipe", Recipe())
         self.seed = settings.get("seed", 0)
         self.engine: Engine = settings.get("engine", "auto")
+        self.batch_size = settings.get("batch_size")
         self.sums = Sums()
-        self._generator: torch.Generator | None = None
+        self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
         return None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; Lightning notes its current hook in one forty times a step, which has to be quick."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:  # noqa: ARG002  # most methods draw nothing
         """Draw what the penalty of one batch x (B, *in) needs; apart from it, the penalty is a pure function."""
         return {}
 
+    def draw_ahead(self, x: Tensor, epoch: int, block: int) -> Sequence[Noise]:
+        """Draw for the `AHEAD` batches of an epoch's block, each of the shape of x."""
+        return self.draw_several(x, AHEAD, make_generator(self.seed, "noise", epoch, block, device=x.device))
+
+    def draw_several(self, x: Tensor, n: int, generator: torch.Generator) -> Sequence[Noise]:
+        """Draw for n batches of the shape of x: where draws belong to samples, all at once."""
+        dim = self.sample_dim
+        if dim is None:
+            return [self.draw(x, generator) for _ in range(n)]
+        drawn = self.draw(x[:1].expand(n * len(x), *x.shape[1:]), generator)
+        parts = {name: value.unflatten(dim, (n, -1)) for name, value in drawn.items()}
+        return [{name: part.select(dim, i) for name, part in parts.items()} for i in range(n)]
+
     def stacked_noise(self, drawn: Sequence[Noise]) -> Noise:
-        """Join what `draw` gave for each network to what a stack of them needs."""
-        return {name: torch.cat([noise[name] for noise in drawn], dim=self.sample_dim) for name in drawn[0]}
+        """Join what was drawn for each network to what a stack of them needs: more samples, or (N, ...)."""
+        dim = self.sample_dim
+        parts = {name: [noise[name] for noise in drawn] for name in drawn[0]}
+        return {n: torch.stack(vs) if dim is None else torch.cat(vs, dim) for n, vs in parts.items()}
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """Give the penalty of each sample, (B,), from the linearised network."""
@@ -141,8 +150,7 @@ class RegularizedModule(pl.LightningModule):
             if self.strength_value() == 0:
                 terms = self.plain_terms(batch)
             else:
-                generator = self._step_generator("noise", batch_idx, device=batch.x.device)
-                terms = self.terms(batch, self.draw(batch.x, generator))
+                terms = self.terms(batch, self._ahead.of(batch.x, self.current_epoch, batch_idx))
         self.sums.add(terms, batch.y)
         return terms.loss
 
@@ -181,12 +189,6 @@ class RegularizedModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the recipe's optimiser; its learning rate is set at the start of each epoch."""
         return self.recipe.optimizer(self.net)
-
-    def _step_generator(self, stream: str, batch_idx: int, device: torch.device) -> torch.Generator:
-        # Seeded anew each step, so that a resumed run needs no generator's state to draw what it would have drawn.
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device)
-        return self._generator.manual_seed(stream_seed(self.seed, stream, self.current_epoch, batch_idx))
 
     @contextmanager
     def _dropout_stream(self, batch_idx: int) -> Iterator[None]:

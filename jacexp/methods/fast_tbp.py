@@ -7,7 +7,8 @@ from torch import Tensor
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, Objective, invariance
-from jacexp.methods.base import Noise, Settings
+from jacexp.methods.base import Settings
+from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient
 from jacexp.methods.tbp import TangentBP
 from jacexp.models import Network

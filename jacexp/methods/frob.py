@@ -8,7 +8,8 @@ from torch import Tensor
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import jacobian_of, per_sample_norm, projected_frobenius, sphere_like
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.models import Network
 
 

@@ -5,7 +5,8 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor
 
-from jacexp.methods.base import Noise, Settings, require
+from jacexp.methods.base import Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.methods.weights import WeightPenalty, weights_of
 from jacexp.models import Network
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient
 from jacexp.models import Network
 

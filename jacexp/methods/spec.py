@@ -8,7 +8,8 @@ from torch import Tensor
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.models import Network
 
 

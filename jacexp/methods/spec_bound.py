@@ -1,7 +1,7 @@
 """The bound on the spectral norm: a penalty on each weight's own norm."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, Unpack
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from jacexp.jacobian.autograd import pullback
 from jacexp.jacobian.norms import unit
-from jacexp.methods.base import Noise, Settings, require
+from jacexp.methods.base import Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 
@@ -48,12 +49,17 @@ class SpectralBound(WeightPenalty):
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
         """Draw the start of each weight's power iteration, v ~ N(0, I) in the shape of what the weight multiplies."""
+        return self.draw_several(x, 1, generator)[0]
+
+    def draw_several(self, x: Tensor, n: int, generator: torch.Generator) -> Sequence[Noise]:
+        """Draw n of them at once."""
         if not self._shapes:
             self._shapes = input_shapes(self.net, x.shape[1:], self.conv)
-        return {
-            name: torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
+        drawn = {
+            name: torch.randn((n, *shape), dtype=x.dtype, device=x.device, generator=generator)
             for name, shape in self._shapes.items()
         }
+        return [{name: value[i] for name, value in drawn.items()} for i in range(n)]
 
     def weight_penalty(self, noise: Noise) -> Tensor:
         """Σ_l σ̂(W_l)², () summed over the weights."""

@@ -11,7 +11,8 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian.explicit import value_and_grads
 from jacexp.jacobian.objectives import Plain
 from jacexp.jacobian.stack import RandomStreams
-from jacexp.methods.base import Noise, RegularizedModule, Terms
+from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.methods.draws import Ahead, Noise
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 
@@ -24,15 +25,17 @@ class StackedNormalize(nn.Module):
         super().__init__()
         self.mean = torch.stack([net.normalize.mean for net in nets])
         self.std = torch.stack([net.normalize.std for net in nets])
-        self.n_rows = 0
+        self._rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Give mean and deviation of each of N · B rows."""
-        if n_rows != self.n_rows:
-            self.n_rows, repeats = n_rows, n_rows // len(self.mean)
-            self.mean_rows = self.mean.repeat_interleave(repeats, dim=0)
-            self.std_rows = self.std.repeat_interleave(repeats, dim=0)
-        return self.mean_rows, self.std_rows
+        """Give mean and deviation of each of N · B rows, kept where they are for a replayed step to read."""
+        if n_rows not in self._rows:
+            repeats = n_rows // len(self.mean)
+            self._rows[n_rows] = (
+                self.mean.repeat_interleave(repeats, dim=0),
+                self.std.repeat_interleave(repeats, dim=0),
+            )
+        return self._rows[n_rows]
 
     def forward(self, x: Tensor) -> Tensor:
         """(x − mean_n) / std_n, (N · B, C, H, W)."""
@@ -128,15 +131,20 @@ class StackedMethod:
         self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
         self.has_dropout = modules[0].has_dropout
         self.plain = all(module.strength_value() == 0 for module in modules)
-        self._generators = [torch.Generator(self.stack.weights.device) for _ in modules]
+        self._ahead = Ahead(
+            self._draw_ahead,
+            sample_dim=modules[0].sample_dim,
+            n_networks=self.stack.n,
+            batch_size=modules[0].batch_size,
+        )
 
-    def draw(self, x: Tensor, seeds: Sequence[int]) -> Noise:
-        """Draw what each network would draw alone from the stream of its seed, for x (N · B, *in)."""
-        if self.plain:
-            return {}
-        parts = zip(self.modules, x.chunk(self.stack.n), self._generators, seeds, strict=True)
-        drawn = [module.draw(x_n, generator.manual_seed(seed)) for module, x_n, generator, seed in parts]
-        return self.modules[0].stacked_noise(drawn)
+    def draw(self, x: Tensor, epoch: int, batch: int) -> Noise:
+        """Draw what each network would draw alone for batch x (N · B, *in) of an epoch."""
+        return {} if self.plain else self._ahead.of(x, epoch, batch)
+
+    def _draw_ahead(self, x: Tensor, epoch: int, block: int) -> Sequence[Noise]:
+        alone = [module.draw_ahead(x, epoch, block) for module in self.modules]
+        return [self.modules[0].stacked_noise(drawn) for drawn in zip(*alone, strict=True)]
 
     def terms(self, batch: Batch, noise: Noise) -> tuple[Terms, Tensor]:
         """Give the loss of each network's batch, and its gradient.

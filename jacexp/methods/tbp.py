@@ -9,7 +9,8 @@ from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import Linearization, Objective, invariance
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.methods.base import Noise, RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.draws import Noise
 from jacexp.models import Network
 
 

@@ -1,20 +1,16 @@
 """What the methods share whose penalty belongs to the weights and not to a sample."""
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
 from jacexp.data import Batch
-from jacexp.methods.base import Noise, RegularizedModule, Terms
+from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.methods.draws import Noise
 
 
 class WeightPenalty(RegularizedModule):
     """Plain training with a penalty on the weights: loss = mean(CE) + strength · penalty, one number a network."""
 
-    def stacked_noise(self, drawn: Sequence[Noise]) -> Noise:
-        """Stack what `draw` gave for each network, (N, ...): it has no samples."""
-        return {name: torch.stack([noise[name] for noise in drawn]) for name in drawn[0]}
+    sample_dim = None
 
     def weight_penalty(self, noise: Noise) -> Tensor:
         """Give the penalty, ()."""

@@ -18,6 +18,7 @@ from jacexp.train.ending import settle
 from jacexp.train.job import Job, identify, loaders, make_module, prepare
 from jacexp.train.outcome import begin, describe, measure, record, writing
 from jacexp.train.recorder import Diverged
+from jacexp.train.replay import record_on
 from jacexp.train.stack_recorder import Progress, StackRecorder, began_alone, read_progress
 from jacexp.train.stop import stop_signals
 from jacexp.train.together import Together
@@ -207,7 +208,12 @@ class _Stack:
         for job in self.jobs:
             job.module.net.to(device, dtype)
         images, recorder.validation, tests = self._images(device)
-        together = Together([job.module for job in self.jobs], epoch=first.epoch, batches=first.batches)
+        together = Together(
+            [job.module for job in self.jobs],
+            epoch=first.epoch,
+            batches=first.batches,
+            record=record_on(device),
+        )
         for n, state in enumerate(self.states):
             if state:
                 _load(together, n, state, self.jobs[n])

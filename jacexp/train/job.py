@@ -168,8 +168,8 @@ def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
     Raises:
         ConfigError: if a hyper-parameter is impossible.
     """
-    settings = {"recipe": recipe(cfg), "seed": cfg.seed, "engine": cfg.train.engine}
-    return method_class(cfg)(net, **hyperparameters(cfg), **settings)
+    train = {"engine": cfg.train.engine, "batch_size": cfg.train.batch_size}
+    return method_class(cfg)(net, **hyperparameters(cfg), recipe=recipe(cfg), seed=cfg.seed, **train)
 
 
 def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:

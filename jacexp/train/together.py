@@ -2,29 +2,38 @@
 
 from collections.abc import Sequence
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from jacexp.data import Batch
-from jacexp.methods import RegularizedModule
+from jacexp.methods import Noise, RegularizedModule
+from jacexp.methods.quick import QuickModule
 from jacexp.methods.stack import StackedMethod
 from jacexp.random import stream_seed
+from jacexp.train.replay import Record, Replayed, Step
 
 
-class Together(pl.LightningModule):
+class Together(QuickModule):
     """A step of every network of a stack: its gradient, and its own stochastic gradient descent.
 
     v_n <- m_n v_n + g_n, w_n <- w_n − α_n v_n, with each network's learning rate α_n and momentum m_n.
     """
 
-    def __init__(self, modules: Sequence[RegularizedModule], *, epoch: int = 0, batches: int = 0) -> None:
+    def __init__(
+        self,
+        modules: Sequence[RegularizedModule],
+        *,
+        epoch: int = 0,
+        batches: int = 0,
+        record: Record | None = None,
+    ) -> None:
         """Stack networks that lie where they are trained.
 
         Args:
             modules: the methods, equal but for strength, recipe, seed and normalisation. Their networks are trained.
             epoch: the epoch to begin in, counted from 0.
             batches: how many batches of it are done.
+            record: records steps, to replay them; None to take each one eagerly, as always where dropout draws.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -33,13 +42,19 @@ class Together(pl.LightningModule):
         self.weights = self.method.stack.weights
         self.velocity = torch.zeros_like(self.weights)
         self.momentum = self.weights.new_tensor([m.recipe.momentum for m in modules])[:, None]
+        self.step_size = torch.zeros_like(self.momentum)
         self.alive = [True] * len(modules)
         self.first_epoch, self.first_batch = epoch, batches
-        self.start_sums()
+        self.totals = torch.zeros(len(modules), 4, dtype=torch.float64, device=self.weights.device)
+        self.samples = 0
+        self.step: Step = self._step
+        if record and not self.method.has_dropout:
+            state = [self.weights, self.velocity, self.totals, *self.method.stack.body.buffers()]
+            self.step = Replayed(self._step, state, record)
 
     def start_sums(self) -> None:
         """Start an epoch's sums over samples."""
-        self.totals = torch.zeros(len(self.alive), 4, dtype=torch.float64, device=self.weights.device)
+        self.totals.zero_()
         self.samples = 0
 
     @property
@@ -54,16 +69,19 @@ class Together(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set each network's learning rate; one that has diverged stands still."""
         sizes = [m.recipe.step_size(self.epoch) for m in self.modules_alone]
-        self.step_size = (
-            self.weights.new_tensor(sizes)[:, None] * self.weights.new_tensor(self.alive)[:, None]
-        )
+        alive = zip(sizes, self.alive, strict=True)
+        self.step_size.copy_(self.step_size.new_tensor([[size if lives else 0.0] for size, lives in alive]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take one step with each network."""
         number = self.batch_number(batch_idx)
         if self.method.has_dropout:
-            self.method.stack.streams.seed(self._seeds("dropout", number))
-        noise = self.method.draw(batch.x, self._seeds("noise", number))
+            seeds = [stream_seed(m.seed, "dropout", self.epoch, number) for m in self.modules_alone]
+            self.method.stack.streams.seed(seeds)
+        self.step(batch, self.method.draw(batch.x, self.epoch, number))
+        self.samples += len(batch.y) // len(self.alive)
+
+    def _step(self, batch: Batch, noise: Noise) -> None:
         terms, gradient = self.method.terms(batch, noise)
         self.velocity.mul_(self.momentum).add_(gradient)
         self.weights.addcmul_(self.velocity, self.step_size, value=-1)
@@ -73,10 +91,6 @@ class Together(pl.LightningModule):
         penalty = terms.penalty.view(n, -1).mean(1)
         ce = terms.cross_entropy.double().view(n, -1).sum(1)
         self.totals += torch.stack([size * terms.loss.double(), ce, size * penalty.double(), correct], dim=1)
-        self.samples += size
-
-    def _seeds(self, stream: str, batch: int) -> list[int]:
-        return [stream_seed(m.seed, stream, self.epoch, batch) for m in self.modules_alone]
 
     def means(self) -> list[dict[str, float]]:
         """Give each network's means over the samples of the epoch so far."""

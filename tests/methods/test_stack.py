@@ -7,21 +7,24 @@ from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.at import AdversarialTraining
+from jacexp.methods.draws import AHEAD
 from jacexp.methods.stack import StackedMethod, can_be_stacked
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 
 N, B = 3, 4
 SEEDS = [7, 8, 9]
+EPOCH, BATCH = 2, 19
 NETWORKS = ("conv", "mlp", "batch_norm", "residual", "dropout_and_batch_norm")
 
 
 def modules(method, kind, **changes):
-    """Make a method on networks that differ in weights, normalisation and strength."""
+    """Make a method on networks that differ in weights, normalisation, seed and strength."""
     made = [make(method, network(kind, seed=n), **changes) for n in range(N)]
     for n, module in enumerate(made):
         module.net.normalize.mean += 0.1 * n
         module.net.normalize.std *= 1 + n
+        module.seed = SEEDS[n]
         if module.strength:
             setattr(module, module.strength, 0.1 * (n + 1))
     return made
@@ -32,7 +35,7 @@ def terms_alone(module, of, seed):
         torch.manual_seed(seed)
         if not module.strength:
             return module.plain_terms(of)
-        return module.terms(of, module.draw(of.x, torch.Generator().manual_seed(seed)))
+        return module.terms(of, module.draw_ahead(of.x, EPOCH, BATCH // AHEAD)[BATCH % AHEAD])
 
 
 def part(of, n):
@@ -65,7 +68,7 @@ def check(together, alone):
     of = batch(N * B)
     stacked = StackedMethod(together)
     stacked.stack.streams.seed(SEEDS)
-    terms, gradients = stacked.terms(of, stacked.draw(of.x, SEEDS))
+    terms, gradients = stacked.terms(of, stacked.draw(of.x, EPOCH, BATCH))
     for n, module in enumerate(alone):
         expected = terms_alone(module, part(of, n), SEEDS[n])
         expected.loss.backward()
@@ -88,7 +91,7 @@ def test_a_network_that_is_not_finite_leaves_the_others_alone(method):
         stacked = StackedMethod(made)
         if made is sick:
             stacked.stack.weights[1] = float("nan")
-        gradients.append(stacked.terms(of, stacked.draw(of.x, SEEDS))[1])
+        gradients.append(stacked.terms(of, stacked.draw(of.x, EPOCH, BATCH))[1])
     assert torch.equal(gradients[0][[0, 2]], gradients[1][[0, 2]])
     assert gradients[1][1].isnan().any()
 
@@ -113,7 +116,7 @@ def test_strength_zero_is_plain_training():
         module.epsilon = 0.0
     of = batch(N * B)
     stacked, plain = StackedMethod(made), StackedMethod(modules("none", "conv"))
-    assert stacked.draw(of.x, SEEDS) == {}
+    assert stacked.draw(of.x, EPOCH, BATCH) == {}
     (terms, gradients), (expected, wanted) = stacked.terms(of, {}), plain.terms(of, {})
     assert torch.equal(terms.loss, expected.loss)
     assert torch.equal(gradients, wanted)
@@ -147,4 +150,4 @@ def test_a_layer_without_a_stacked_rule_is_refused():
     stacked = StackedMethod(modules("spec", "attention"))
     of = batch(N * B)
     with pytest.raises(ConfigError, match="Attention"):
-        stacked.terms(of, stacked.draw(of.x, SEEDS))
+        stacked.terms(of, stacked.draw(of.x, EPOCH, BATCH))

@@ -6,6 +6,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from jacexp.methods import Recipe, RegularizedModule, Terms
 from jacexp.methods.base import Sums
+from jacexp.methods.draws import AHEAD
 from tests.laws import batch, make
 from tests.networks import network
 
@@ -14,11 +15,11 @@ def drawn(monkeypatch, method, *, seed=0, epoch=0, batch_idx=0):
     """What a training step draws for its penalty, by name."""
     module, kept = make(method, network("conv")), {}
     module.seed = seed
-    draw = module.draw
-    monkeypatch.setattr(module, "draw", lambda x, generator: kept.setdefault("noise", draw(x, generator)))
+    terms = module.terms
+    monkeypatch.setattr(module, "terms", lambda of, noise: kept.update(noise) or terms(of, noise))
     monkeypatch.setattr(RegularizedModule, "current_epoch", property(lambda _: epoch))
     module.training_step(batch(), batch_idx)
-    return kept["noise"]
+    return kept
 
 
 @pytest.mark.parametrize("method", ["spec", "frob", "spec_bound"])
@@ -26,7 +27,13 @@ def test_noise_is_fresh_in_every_batch_epoch_and_seed_and_repeatable(monkeypatch
     first = drawn(monkeypatch, method)
     for name, value in drawn(monkeypatch, method).items():
         assert torch.equal(value, first[name])
-    for other in ({"seed": 1}, {"epoch": 1}, {"batch_idx": 1}):
+    for other in (
+        {"seed": 1},
+        {"epoch": 1},
+        {"batch_idx": 1},
+        {"batch_idx": AHEAD},
+        {"batch_idx": AHEAD + 1},
+    ):
         for name, value in drawn(monkeypatch, method, **other).items():
             assert not torch.equal(value, first[name]), other
 

@@ -52,7 +52,7 @@ def network_steps_per_second(
         JacexpError: if a run failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cfgs = _sweep(Path(folder), method, n_networks, n_steps * batch_size, batch_size)
+        cfgs = lenets(Path(folder), method, n_networks, n_steps * batch_size, batch_size)
         runs = plan([(f"seed={n}", cfg) for n, cfg in enumerate(cfgs)])
         train_missing(
             runs, executor, fuse=fuse, largest=-(-n_networks // executor.n_jobs), ended=lambda _: None
@@ -66,9 +66,10 @@ def network_steps_per_second(
     return n_networks * n_steps * min(executor.n_jobs, n_networks) / seconds
 
 
-def _sweep(
+def lenets(
     folder: Path, method: str, n_networks: int, n_images: int, batch_size: int
 ) -> Sequence[DictConfig]:
+    """Compose the runs of a sweep over seeds: LeNets for an epoch of random images, whose file is put into a folder."""
     draw = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
     for part, n in (("train", n_images + N_HELD_OUT), ("test", N_HELD_OUT)):

@@ -1,0 +1,1 @@
+"""What steps, epochs and sweeps cost, in ratios within one run."""

@@ -1,0 +1,136 @@
+"""A training step recorded once and replayed: on a GPU, small kernels take less time than starting them one by one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jacexp.data import Batch
+from jacexp.methods import Noise
+from jacexp.train.progress import say
+
+WARM_UP = 3
+"""Steps before a recording, in which libraries take their memory and the faster convolutions are found."""
+
+TOLERANCE = 1e-2
+"""Largest difference of a replayed step from an eager one, relative to the step: above rounding, below a mistake."""
+
+Step = Callable[[Batch, Noise], None]
+"""A step that reads its arguments and changes tensors in place; it asks the host for nothing in between."""
+
+Replay = Callable[[], None]
+
+Record = Callable[[Callable[[], None]], Replay]
+"""Records what a function starts on the device, and gives what starts the same again, on the same tensors."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What replays a step, and the tensors that it reads."""
+
+    replay: Replay
+    batch: Batch
+    noise: Noise
+
+    def __call__(self, batch: Batch, noise: Noise) -> None:
+        """Take a step with other values."""
+        for own, given in zip(_tensors(self.batch, self.noise), _tensors(batch, noise), strict=True):
+            own.copy_(given)
+        self.replay()
+
+
+class Replayed:
+    """Takes steps by replaying a recording of each shape of batch, which is compared with an eager step first.
+
+    A step that cannot be recorded, or whose replay gives anything else, is taken eagerly from then on.
+    """
+
+    def __init__(self, step: Step, state: Sequence[Tensor], record: Record) -> None:
+        """Take the step.
+
+        Args:
+            step: what is recorded. Whatever else it reads must stay where it is in memory and be changed in place.
+            state: all tensors that it changes.
+            record: what records it.
+        """
+        self.step, self.state, self.record = step, list(state), record
+        self._recordings: dict[tuple[torch.Size, ...], Step] = {}
+
+    def __call__(self, batch: Batch, noise: Noise) -> None:
+        """Take a step."""
+        shapes = tuple(t.shape for t in _tensors(batch, noise))
+        if shapes in self._recordings:
+            self._recordings[shapes](batch, noise)
+        else:
+            self._recordings[shapes] = self._first_step(batch, noise)
+
+    def _first_step(self, batch: Batch, noise: Noise) -> Step:
+        """Take a step eagerly, and give how further ones are taken."""
+        before = [t.clone() for t in self.state]
+        for _ in range(WARM_UP):
+            self.step(batch, noise)
+        self._put_back(before)
+        self.step(batch, noise)
+        after = [t.clone() for t in self.state]
+        self._put_back(before)
+        try:
+            recording = self._recorded(batch, noise)
+            self._put_back(before)
+            recording.replay()
+            self._compare(before, after)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            say(f"a step is not replayed but taken eagerly, which is slower: {str(error).splitlines()[0]}")
+            self._put_back(after)
+            return self.step
+        self._put_back(after)
+        return recording
+
+    def _recorded(self, batch: Batch, noise: Noise) -> Recording:
+        tangents = None if batch.tangents is None else batch.tangents.clone()
+        own = Batch(batch.x.clone(), batch.y.clone(), tangents)
+        drawn = {name: t.clone() for name, t in noise.items()}
+        return Recording(self.record(lambda: self.step(own, drawn)), own, drawn)
+
+    def _compare(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+        for old, eager, replayed in zip(before, after, self.state, strict=True):
+            finite = eager.isfinite()  # a network that is not has nothing to compare
+            off = (replayed - eager)[finite].double().norm()
+            step = (eager - old)[finite].double().norm()
+            if not off <= TOLERANCE * step:
+                raise RuntimeError(f"its replay is off by {off / step:.1e} of the step")
+
+    def _put_back(self, values: Sequence[Tensor]) -> None:
+        for t, value in zip(self.state, values, strict=True):
+            t.copy_(value)
+
+
+def _tensors(batch: Batch, noise: Noise) -> list[Tensor]:
+    return [t for t in (*batch, *noise.values()) if t is not None]
+
+
+def record_on(device: torch.device) -> Record | None:
+    """Give what records steps on a device; None where taking them eagerly is as fast."""
+    return CudaGraphs() if device.type == "cuda" else None
+
+
+class CudaGraphs:
+    """Records what a function starts on a GPU as a CUDA graph; all graphs share one pool of memory."""
+
+    def __init__(self) -> None:
+        """Make the pool."""
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, function: Callable[[], None]) -> Replay:
+        """Record a function that has run before with the same shapes; it runs once more."""
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries take memory a stream, and must not while they are recorded
+            function()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, stream=aside):
+            function()
+        return graph.replay
