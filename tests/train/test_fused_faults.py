@@ -48,10 +48,12 @@ def sweep(cfgs):
 
 
 @pytest.fixture
-def undisturbed(configure, tmp_path):
-    where = tmp_path / "undisturbed"
-    train_together(grid(configure, "none", results=where))
-    return results(where)
+def undisturbed(configure, tmp_path_factory, once={}):  # noqa: B006  # trained once for all tests
+    if not once:
+        where = tmp_path_factory.mktemp("undisturbed")
+        train_together(grid(configure, "none", results=where))
+        once |= results(where)
+    return once
 
 
 def directory(cfg):
@@ -136,7 +138,13 @@ def test_an_impossible_value_among_good_ones(configure, tmp_path, undisturbed):
     assert_same(results(where), undisturbed, 0)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "resume.ckpt", "metrics.csv", "last.ckpt", ".ending.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resume.ckpt",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("config.yaml", "metrics.csv", "last.ckpt")),
+    ],
+)
 def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
     configure, tmp_path, monkeypatch, undisturbed, fails, name
 ):

@@ -257,6 +257,7 @@ def test_stopped_travels_between_processes_and_is_no_failure():
     assert not isinstance(stop, Exception)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_sweep_with_one_line_and_the_same_command_ends_it(tmp_path):
     words = ("+method=none", "data.subset=200", "data.holdout=50", "train.batch_size=20", "train.epochs=20")
     command = [
