@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,14 @@ import torch
 
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
-from jacexp.train.stop import Stopped, stop_requested, stop_signals
+from jacexp.train.stop import SIGNALS, Stopped, stop_requested, stop_signals
 from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
 """How often is looked for what has ended."""
+
+CONNECT_S = 10.0
+"""How long a cluster may take to answer."""
 
 SAVE_S = 60.0
 """How long tasks that are asked to stop have to save what they train."""
@@ -227,6 +231,7 @@ class Ray:
             keys = ("PYTHONPATH", "JACEXP_DATA")
             variables = {key: os.environ[key] for key in keys if key in os.environ}
         try:
+            _connect(address or os.environ.get("RAY_ADDRESS", ""))
             self.ray.init(
                 address,
                 runtime_env={"env_vars": variables},
@@ -234,10 +239,11 @@ class Ray:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise JacexpError(
                 f"hydra.launcher.address={address}: no Ray cluster answers ({error})"
             ) from error
+        _take_signals_back()
 
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Start every group and give each as it ends."""
@@ -261,6 +267,19 @@ class Ray:
         except self.ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
             return JacexpError(f"its task was lost ({type(error).__name__}: {reason})")
+
+
+def _connect(address: str) -> None:
+    """Find out at once that nothing listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():  # and not auto or local, which are for Ray to find
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+
+
+def _take_signals_back() -> None:
+    """Put Python's handlers back in place of Ray's, which abort a process three seconds after SIGTERM, saved or not."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.getsignal(signum))
 
 
 def _call(task: Task) -> JacexpError | None:
