@@ -58,9 +58,10 @@ figures: setup ## every figure, from stored results; RESULTS=DIR as above
 	$(PY) scripts/figures.py $(WHERE)
 
 .PHONY: reproduce-runs
-reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, DRY=1 prints it
+reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it
 	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \
-	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(DRY),--dry-run) $(WHERE)
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(DRY),--dry-run) \
+	  $(WHERE) $(ARGS)
 
 .PHONY: clean
 clean: ## remove build products and caches; never results, data or .venv

@@ -9,16 +9,9 @@ import hashlib
 import io
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -272,46 +265,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not is_whole or not isinstance(content, dict):
         raise StoreError(f"{path} is damaged or no checkpoint; delete it and train again")
     return content
-
-
-def provenance(device: torch.device | str) -> dict[str, str]:
-    """Say what made a result: command, git revision, device, versions and when."""
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "git": git_revision(),
-        "device": device_name(torch.device(device)),
-        "versions": json.dumps(versions(), sort_keys=True),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Name a device as its maker does, for example ``NVIDIA H100 80GB HBM3`` or ``cpu (x86_64, 2 threads)``."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def versions() -> dict[str, str]:
-    """Give the versions that a number may depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "torchvision", "pytorch-lightning", "torchattacks", "jacexp"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-@cache
-def git_revision() -> str:
-    """Give the commit of jacexp's checkout, with ``+`` where files differ from it; empty outside a checkout."""
-    root = Path(__file__).parents[1]
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
-    try:
-        done = [
-            subprocess.run(c, cwd=root, capture_output=True, text=True, check=True).stdout for c in commands
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done[0].strip() + ("+" if done[1].strip() else "")

@@ -22,13 +22,16 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
 from jacexp.benchmark.lightning import lightning_overhead
 from jacexp.benchmark.profiling import profile_stack
 from jacexp.benchmark.steps import ENGINES, IMAGES, METHODS, MODULES, Case, measure, table, timing_row
 from jacexp.benchmark.sweeps import modes, network_steps_per_second
 from jacexp.columns import TIMING
 from jacexp.errors import ConfigError, JacexpError
-from jacexp.store import append_rows, provenance
+from jacexp.provenance import provenance
+from jacexp.store import append_rows
 
 
 def run_step(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
 from jacexp.data import Split
 from jacexp.errors import JacexpError
 from jacexp.evaluate import white_noise

@@ -19,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 from yaml import YAMLError
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
 from jacexp.errors import ConfigError, JacexpError
 from jacexp.evaluate import find
 from jacexp.evaluate.stored import evaluate_run, matching, stored_points

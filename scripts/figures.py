@@ -4,6 +4,9 @@ python scripts/figures.py [paths.results=DIR] [select=holdout|paper]
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
 from jacexp.report.arguments import run
 from jacexp.report.write import write_figures

@@ -1,6 +1,8 @@
 """Train what the papers' tables lack: python scripts/reproduce.py [--table p2-table1] [--method spec] [...].
 
 --table, --method, --dataset   names, or several joined by commas: p1-table1, p2-table1, p1-figure4; spec; mnist
+--launcher NAME                how each sweep is run: sequential (default), fused, joblib, submitit_slurm or ray
+hydra.launcher.KEY=VALUE       a setting of the launcher, for example hydra.launcher.n_jobs=4
 --dry-run                      print the plan and train nothing
 paths.results=DIR              the results, and where runs go
 select=holdout|paper           what hyper-parameters are selected on
@@ -18,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
 from jacexp.errors import JacexpError
 from jacexp.report.arguments import Arguments, parse
 from jacexp.report.plan import Sweep, narrowed, sweeps
@@ -27,19 +31,25 @@ from jacexp.report.select import Selection
 TRAIN = (sys.executable, str(Path(__file__).parents[1] / "train.py"))
 """What ``python train.py`` stands for in the plan's commands."""
 
+LAUNCHERS = ("sequential", "fused", "joblib", "submitit_local", "submitit_slurm", "ray")
+"""What ``hydra/launcher=`` may be; asking Hydra takes seconds."""
+
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def plan(arguments: Arguments, table: str, method: str, dataset: str) -> list[tuple[Sweep, str]]:
-    """List the sweeps that have runs to train, each with its command for this folder of results."""
+def plan(
+    arguments: Arguments, table: str, method: str, dataset: str, launcher: Sequence[str] = ()
+) -> list[tuple[Sweep, str]]:
+    """List the sweeps that have runs to train, each with its command for this folder of results and launcher."""
     selection = Selection(read_store(arguments.results, may_be_empty=True), arguments.select)
     chosen = narrowed(sweeps(selection), table=table, method=method, dataset=dataset)
-    return [(sweep, _command(sweep, arguments.results)) for sweep in chosen if sweep.n_missing]
+    elsewhere = [] if arguments.results == Path("results") else [f"paths.results={arguments.results}"]
+    words = shlex.join([*elsewhere, *launcher])
+    return [(sweep, _with(sweep.command, words)) for sweep in chosen if sweep.n_missing]
 
 
-def _command(sweep: Sweep, results: Path) -> str:
-    elsewhere = [] if results == Path("results") else [shlex.quote(f"paths.results={results}")]
-    return " ".join([sweep.command.removesuffix(" -m"), *elsewhere, "-m"])
+def _with(command: str, words: str) -> str:
+    return " ".join(filter(None, [command.removesuffix(" -m"), words, "-m"]))
 
 
 def describe(planned: Sequence[tuple[Sweep, str]]) -> str:
@@ -124,10 +134,15 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
     )
     for name in ("table", "method", "dataset"):
         parser.add_argument(f"--{name}", default="", metavar="NAME")
+    parser.add_argument("--launcher", choices=LAUNCHERS)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     given = parser.parse_intermixed_args(words)
-    planned = plan(parse(given.words), given.table, given.method, given.dataset)
+    launcher = [word for word in given.words if word.startswith("hydra.launcher.")]
+    arguments = parse([word for word in given.words if word not in launcher])
+    if given.launcher:
+        launcher.insert(0, f"hydra/launcher={given.launcher}")
+    planned = plan(arguments, given.table, given.method, given.dataset, launcher)
     print(describe(planned))
     return 0 if given.dry_run else run_all(planned, train)
 

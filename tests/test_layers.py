@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighbour
-    {"jacexp.random", "jacexp.errors", "jacexp.columns", "jacexp.lock"},
+    {"jacexp.random", "jacexp.errors", "jacexp.columns", "jacexp.lock", "jacexp.provenance"},
     {"jacexp.jacobian", "jacexp.models", "jacexp.data"},
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},
@@ -26,6 +26,7 @@ FORBIDDEN = {  # what a module must not import, besides what lies above it
     "jacexp.data": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
     "jacexp.evaluate": {"hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "jacexp.store": {"hydra", "pytorch_lightning", "matplotlib"},
+    "jacexp.provenance": {"hydra", "pytorch_lightning", "matplotlib"},
     "jacexp.methods": {"hydra", "matplotlib"},
     "jacexp.report": {"torch", "hydra", "pytorch_lightning"},
 }

@@ -4,18 +4,21 @@ import contextlib
 import io
 import shlex
 import sys
+import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
 from hydra.errors import CompactHydraException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.jacexp_launcher._composer import Composer
 from jacexp.errors import StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
+from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
 from jacexp.store import write_json
 from jacexp.train.clusters import make_executor
@@ -25,6 +28,9 @@ from jacexp.train.sweep import SweepRun, plan, train_missing
 
 if TYPE_CHECKING:
     from hydra_plugins.jacexp_launcher.launcher import JacexpLauncher
+
+SLOW_S = 3.0
+"""Seconds of checking after which a sweep says what it is doing."""
 
 LISTED = 20
 """How many failures are named one by one."""
@@ -40,11 +46,11 @@ def launch(
     with reported():
         executor = make_executor(launcher.executor, folder, launcher.settings)
         with stop_signals():
-            configs = [
-                _compose(launcher, words, initial_job_idx + i) for i, words in enumerate(job_overrides)
-            ]
+            composer = Composer(launcher.hydra_context.config_loader, launcher.config)
             words = differing([filter_overrides(overrides) for overrides in job_overrides])
-            runs = plan([(w, _task(cfg)) for w, cfg in zip(words, configs, strict=True)])
+            with _said_if_slow(f"checking {len(words)} jobs", launcher.config.progress):
+                tasks = map(composer.task, job_overrides)
+                runs = plan(zip(words, tasks, strict=True))
             sweep = _Sweep(folder, runs, launcher)
             sweep.begin()
             with Ticker(folder, launcher.config.progress) as ticker:
@@ -55,25 +61,26 @@ def launch(
                     largest=launcher.largest,
                     ended=lambda run: sweep.ended(run, ticker),
                 )
-    returns = [_collect(launcher, run, cfg) for run, cfg in zip(runs, configs, strict=True)]
+    with _said_if_slow(f"collecting {len(runs)} results", launcher.config.progress):
+        jobs = zip(runs, job_overrides, strict=True)
+        returns = [
+            _collect(launcher, run, composer.whole(overrides, number))
+            for number, (run, overrides) in enumerate(jobs, start=initial_job_idx)
+        ]
     sweep.report_failures()
     return returns
 
 
-def _compose(launcher: "JacexpLauncher", overrides: Sequence[str], idx: int) -> DictConfig:
-    """Compose one job's configuration, as Hydra's own launcher does."""
-    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-    with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = idx
-    return config
-
-
-def _task(config: DictConfig) -> DictConfig:
-    """Give a job's configuration without Hydra's own part."""
-    cfg = config.copy()
-    with read_write(cfg), open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
+@contextlib.contextmanager
+def _said_if_slow(text: str, progress: str) -> Iterator[None]:
+    """Say what keeps the user waiting, once that is worth a line."""
+    said = threading.Timer(SLOW_S, print, [f"{text} ..."], {"flush": True})
+    if progress != "off":
+        said.start()
+    try:
+        yield
+    finally:
+        said.cancel()
 
 
 class _Sweep:
@@ -82,6 +89,7 @@ class _Sweep:
     def __init__(self, folder: Path, runs: list[SweepRun], launcher: "JacexpLauncher") -> None:
         self.folder, self.runs = folder, runs
         self.results = Path(launcher.config.paths.results)
+        self.before = [Trained.of(run.directory.path).n_epochs if run.directory else 0 for run in runs]
         self.is_quiet = launcher.config.progress == "off"
         self.about = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,7 +116,9 @@ class _Sweep:
         words = f" ({run.overrides})" if run.overrides else ""
         if run.error:
             print(f"error: {run.error}{words}", file=sys.stderr)
-            self._write()
+            # A disk that is full for a while ends one run, not the sweep.
+            with contextlib.suppress(StoreError):
+                self._write()
         else:
             ticker.ended(f"run {run.directory.id}{words}: {ending(run.over())}")
 
@@ -135,8 +145,9 @@ class _Sweep:
                 run.overrides,
                 run.cfg.train.epochs,
                 str(run.error) if run.error else None,
+                before,
             )
-            for run in self.runs
+            for run, before in zip(self.runs, self.before, strict=True)
         ]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

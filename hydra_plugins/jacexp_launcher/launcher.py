@@ -18,9 +18,14 @@ class JacexpLauncher(BasicLauncher):
         super().__init__()
         self.executor, self.fuse, self.largest, self.settings = executor, fuse, largest, settings
 
+    @property
+    def composes_first(self) -> bool:
+        """Whether all jobs of a sweep are composed before the first is run."""
+        return _is_jacexp(self.config)
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs of a sweep and give what became of each, in order."""
-        if not _is_jacexp(self.config):
+        if not self.composes_first:
             return super().launch(job_overrides, initial_job_idx)
         from hydra_plugins.jacexp_launcher._core import launch
 

@@ -18,7 +18,8 @@ from jacexp.errors import ConfigError, StoreError
 from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.registry import Outcome, evaluate, find
 from jacexp.evaluate.samples import Progress
-from jacexp.store import RunDirectory, append_rows, finished_runs, load_network, provenance
+from jacexp.provenance import provenance
+from jacexp.store import RunDirectory, append_rows, finished_runs, load_network
 
 IDENTITY = ("run", "dataset", "model", "method", "seed", *STRENGTHS)
 """The columns of ``curves.csv`` that are those of the run."""

@@ -1,22 +1,25 @@
 """How far a sweep is, from its files alone: the same for every launcher, and for whoever looks from outside."""
 
-import csv
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jacexp.errors import StoreError
 from jacexp.lock import LOCK, is_held
+from jacexp.report.remaining import Remaining, Trained
 
 MANIFEST = "sweep.json"
 """The file in a sweep's folder that lists its runs."""
 
-FRESH_S = 60.0
-"""A run whose ``metrics.csv`` is younger counts as running even where a lock cannot be seen, as on another machine."""
+FRESH_S = 90.0
+"""A run whose ``metrics.csv`` is younger counts as running even where a lock cannot be seen, as on another machine.
+
+Fused runs write theirs once a minute."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Entry:
     epochs: int
     error: str | None
     """Why the launcher gave the run up; a result that is there counts more."""
+    before: int = 0
+    """Epochs that the run had behind it when the sweep began."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Status:
     failed: list[tuple[Entry, str]] = field(default_factory=list)
     best: Best | None = None
     seconds_left: float | None = None
-    """None as long as no epoch has been timed."""
+    """None as long as no run has done an epoch since the sweep began."""
 
     @property
     def is_over(self) -> bool:
@@ -77,8 +82,12 @@ class Status:
 class Sweep:
     """A sweep on disk. It remembers which runs are over, so that looking again is quick."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """Read the manifest of a sweep's folder.
+
+        Args:
+            folder: the sweep's.
+            clock: tells the time, in seconds since 1970.
 
         Raises:
             StoreError: if there is none, or it is damaged.
@@ -87,79 +96,62 @@ class Sweep:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             self.runs = folder / content["results"] / "runs"
-            self.entries = [Entry(**{k: e[k] for k in Entry.__dataclass_fields__}) for e in content["runs"]]
+            fields = Entry.__dataclass_fields__
+            self.entries = [Entry(**{k: e[k] for k in fields if k in e}) for e in content["runs"]]
+            self.began = datetime.fromisoformat(content["started"]).timestamp()
         except OSError as error:
             raise StoreError(f"{folder} holds no sweep: {path} cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{path} is damaged ({error!r}); start the sweep's command again, which trains only what is missing"
             ) from error
-        self._over: dict[str, dict[str, Any]] = {}
+        self._clock = clock
+        self._over: dict[str, tuple[dict[str, Any], Trained]] = {}
 
     def status(self) -> Status:
         """Look at every run's files."""
-        status, clock = Status(len(self.entries)), _Clock()
+        status, remaining = Status(len(self.entries)), Remaining(self.began, self._clock())
         for entry in self.entries:
-            result = self._result(entry)
+            result, trained = self._look(entry)
             if result is None:
-                self._count_unfinished(entry, status, clock)
+                self._count_unfinished(entry, trained, status, remaining)
                 continue
-            row = result["row"]
+            remaining.add_over(trained, entry.before)
             if result["status"] == "done":
                 status.done += 1
-                accuracy = row["n_val_correct"] / row["n_val"]
+                accuracy = result["row"]["n_val_correct"] / result["row"]["n_val"]
                 if status.best is None or accuracy > status.best.accuracy:
                     status.best = Best(accuracy, entry.overrides)
-                clock.finished.append(row["train_s"] / row["n_epochs"])
             elif result["status"] == "diverged":
                 status.diverged.append((entry, result.get("error", "")))
             else:
                 status.failed.append((entry, _last_line(result.get("error", ""))))
-        status.seconds_left = clock.seconds_left()
+        status.seconds_left = remaining.seconds()
         return status
 
-    def _result(self, entry: Entry) -> dict[str, Any] | None:
-        """How a run ended; None if it is under way, or still to come. A failed one may be under way again."""
+    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, Trained]:
+        """Give how a run ended, or None if it is under way or still to come, and how far it came."""
         if entry.run is None:
-            return _failure(entry.error)
+            return _failure(entry.error), Trained()
         if entry.run in self._over:
             return self._over[entry.run]
         folder = self.runs / entry.run
-        result = _read_result(folder / "result.json")
+        result, trained = _read_result(folder / "result.json"), Trained.of(folder)
         if result and result["status"] in ("done", "diverged"):
-            self._over[entry.run] = result
-        elif is_held(folder / LOCK):
-            return None
-        return result or (_failure(entry.error) if entry.error else None)
+            self._over[entry.run] = result, trained
+        elif is_held(folder / LOCK):  # also a failed one may be under way again
+            return None, trained
+        return result or (_failure(entry.error) if entry.error else None), trained
 
-    def _count_unfinished(self, entry: Entry, status: Status, clock: "_Clock") -> None:
+    def _count_unfinished(self, entry: Entry, trained: Trained, status: Status, remaining: Remaining) -> None:
         assert entry.run is not None
-        folder = self.runs / entry.run
-        n_done, pace, age = _epochs(folder)
-        if is_held(folder / LOCK) or (age is not None and age < max(FRESH_S, 2 * (pace or 0))):
-            status.running += 1
-            clock.running += 1
-        else:
-            status.waiting += 1
-        if pace:
-            clock.under_way.append(pace)
-        clock.epochs_left += max(0, entry.epochs - n_done)
-
-
-@dataclass
-class _Clock:
-    """What the time left is estimated from: seconds an epoch, of runs that are over or else of those under way."""
-
-    finished: list[float] = field(default_factory=list)
-    under_way: list[float] = field(default_factory=list)
-    epochs_left: int = 0
-    running: int = 0
-
-    def seconds_left(self) -> float | None:
-        paces = self.finished or self.under_way
-        if not paces:
-            return None
-        return self.epochs_left * sum(paces) / len(paces) / max(1, self.running)
+        is_running = is_held(self.runs / entry.run / LOCK)
+        if trained.ended is not None and not is_running:
+            fresh = max(FRESH_S, 2 * (trained.pace() or 0.0))
+            is_running = self._clock() - trained.ended < fresh
+        status.running += is_running
+        status.waiting += not is_running
+        remaining.add(trained, entry.before, entry.epochs, is_running=is_running)
 
 
 def manifest(folder: Path, results: Path, entries: Sequence[Entry], **about: str) -> dict[str, Any]:
@@ -218,7 +210,7 @@ def _read_result(path: Path) -> dict[str, Any] | None:
         result = json.loads(path.read_text(encoding="utf-8"))
         row = result["row"]
         if result["status"] == "done":
-            row["n_val_correct"] / row["n_val"], row["train_s"] / row["n_epochs"]
+            row["n_val_correct"] / row["n_val"]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
@@ -228,18 +220,6 @@ def _read_result(path: Path) -> dict[str, Any] | None:
 
 def _failure(reason: str | None) -> dict[str, Any]:
     return {"status": "failed", "row": {}, "error": reason or ""}
-
-
-def _epochs(folder: Path) -> tuple[int, float | None, float | None]:
-    """Epochs that a run has behind it, seconds an epoch, and seconds since the last one; None where unknown."""
-    try:
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            n = sum(1 for _ in csv.DictReader(file))
-            ended = os.fstat(file.fileno()).st_mtime
-        started = (folder / "config.yaml").stat().st_mtime
-    except OSError:
-        return 0, None, None
-    return n, (ended - started) / n if n and ended > started else None, time.time() - ended
 
 
 def _last_line(text: str) -> str:

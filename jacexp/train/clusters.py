@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -16,7 +17,7 @@ import torch
 
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
-from jacexp.train.stop import SIGNALS, Stopped, stop_requested, stop_signals
+from jacexp.train.stop import SIGNALS, Stopped, end_if_requested, rest, stop_signals
 from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
@@ -146,12 +147,12 @@ class Submitit:
                     continue
                 is_lost, error = self._outcome(one)
                 if is_lost and one.attempt < ATTEMPTS:
-                    one.job, one.attempt = self._submit([one.group])[0], one.attempt + 1
+                    one.again(self._submit([one.group])[0])
                 else:
                     waiting.remove(one)
                     yield one.group, error
             names = ", ".join(one.job.job_id for one in waiting[:10])
-            _rest(f"the jobs {names} go on until scancel ends them", POLL_S if waiting else 0)
+            rest(POLL_S if waiting else 0, f"the jobs {names} go on until scancel ends them")
 
     def _submit(self, groups: Sequence[Group]) -> list[Any]:
         if not groups:
@@ -190,6 +191,10 @@ class _Submitted:
     def __init__(self, job: Any, group: Group) -> None:
         self.job, self.group, self.attempt = job, group, 1
         self._n_missed = 0
+
+    def again(self, job: Any) -> None:
+        """Take the job that trains the group in place of one that was lost."""
+        self.job, self.attempt, self._n_missed = job, self.attempt + 1, 0
 
     def is_over(self) -> bool:
         """All its runs have ended."""
@@ -232,18 +237,18 @@ class Ray:
             variables = {key: os.environ[key] for key in keys if key in os.environ}
         try:
             _connect(address or os.environ.get("RAY_ADDRESS", ""))
-            self.ray.init(
-                address,
-                runtime_env={"env_vars": variables},
-                ignore_reinit_error=True,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _own_signals():
+                self.ray.init(
+                    address,
+                    runtime_env={"env_vars": variables},
+                    ignore_reinit_error=True,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         except (OSError, RuntimeError, ValueError) as error:
             raise JacexpError(
                 f"hydra.launcher.address={address}: no Ray cluster answers ({error})"
             ) from error
-        _take_signals_back()
 
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Start every group and give each as it ends."""
@@ -254,7 +259,7 @@ class Ray:
                 ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=POLL_S)
                 for reference in ready:
                     yield waiting.pop(reference), self._outcome(reference)
-                _rest("what is trained is saved", seconds=0)
+                end_if_requested()
         finally:
             for reference in waiting:
                 self.ray.cancel(reference)  # Ctrl-C, for a task: it saves and stops
@@ -276,22 +281,16 @@ def _connect(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
-def _take_signals_back() -> None:
-    """Put Python's handlers back in place of Ray's, which abort a process three seconds after SIGTERM, saved or not."""
-    for signum in SIGNALS:
-        signal.signal(signum, signal.getsignal(signum))
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this program's handlers: Ray's end it at SIGTERM, in three seconds at the latest, saved or not."""
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _call(task: Task) -> JacexpError | None:
     return task()
-
-
-def _rest(what: str, seconds: float = POLL_S) -> None:
-    """Wait for a while, and end if that is asked for, saying what becomes of what is trained."""
-    until = time.monotonic() + seconds
-    while True:
-        if stop_requested():
-            raise Stopped(f"{what}; the same command goes on")
-        if time.monotonic() >= until:
-            return
-        time.sleep(0.1)

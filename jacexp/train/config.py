@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -201,7 +202,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: for one that it does not have, that has another type, or that has no value.
     """
     cls = method_class(cfg)
-    schema = OmegaConf.structured(_signature_schema(cls))
+    schema = OmegaConf.structured(_signature_schema(cls))  # type: ignore[arg-type]  # a class is hashable
     given = {k: v for k, v in cfg.method.items() if k not in ("_target_", "name")}
     try:
         typed = OmegaConf.to_container(OmegaConf.merge(schema, given), throw_on_missing=True)
@@ -214,6 +215,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in typed.items()}
 
 
+@cache
 def _signature_schema(cls: type[RegularizedModule]) -> type:
     """Make the dataclass of a constructor's keyword arguments, each of a type that OmegaConf knows."""
     parameters = inspect.signature(cls).parameters.values()

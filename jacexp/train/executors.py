@@ -20,9 +20,10 @@ from joblib import cpu_count
 from omegaconf import DictConfig
 
 from jacexp.errors import JacexpError
+from jacexp.train.fused import train_together
 from jacexp.train.progress import in_sweep
 from jacexp.train.run import run
-from jacexp.train.stop import Stopped, stop_requested
+from jacexp.train.stop import Stopped, end_if_requested
 from jacexp.train.sweep import Group
 
 ATTEMPTS = 3
@@ -63,10 +64,8 @@ class Task:
     def _train(self) -> None:
         if len(self.cfgs) == 1:
             run(self.cfgs[0])
-            return
-        from jacexp.train.fused import train_together
-
-        train_together(self.cfgs)
+        else:
+            train_together(self.cfgs)
 
 
 def _free_memory() -> None:
@@ -84,8 +83,7 @@ class InProcess:
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Train every group and give each as it ends."""
         for group in groups:
-            if stop_requested():
-                raise Stopped("what is trained is saved; the same command goes on")
+            end_if_requested()
             yield group, Task.of(group)()
 
 
@@ -136,8 +134,7 @@ def _next(ended: "queue.SimpleQueue[tuple[Group, JacexpError | None]]") -> tuple
         try:
             return ended.get(timeout=0.2)
         except queue.Empty:
-            if stop_requested():
-                raise Stopped("what is trained is saved; the same command goes on") from None
+            end_if_requested()
 
 
 class _Slot(threading.Thread):

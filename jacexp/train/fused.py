@@ -73,12 +73,15 @@ def _key(cfg: DictConfig) -> str | None:
             return None
     except JacexpError:  # as the run itself will say
         return None
-    shared = OmegaConf.create(OmegaConf.to_container(run.cfg, resolve=True))
-    assert isinstance(shared, DictConfig)
+    shared = OmegaConf.to_container(run.cfg, resolve=True)
     is_plain = method.strength is None or run.cfg.method[method.strength] == 0
     for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
-        OmegaConf.update(shared, key, None, force_add=True)
-    return json.dumps([is_plain, OmegaConf.to_container(shared)], sort_keys=True)
+        *path, last = key.split(".")
+        part: Any = shared
+        for name in path:
+            part = part[name]
+        part.pop(last, None)
+    return json.dumps([is_plain, shared], sort_keys=True)
 
 
 def train_together(cfgs: Sequence[DictConfig]) -> None:

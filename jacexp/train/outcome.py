@@ -13,7 +13,8 @@ from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network
-from jacexp.store import load_network, provenance, save_network, write_atomically
+from jacexp.provenance import provenance
+from jacexp.store import load_network, save_network, write_atomically
 from jacexp.train import ending
 from jacexp.train.config import changed_switches, hyperparameters
 from jacexp.train.job import Job

@@ -139,7 +139,8 @@ class StackRecorder(Checkpoint):
             progress.rows = [*progress.rows, row | {f"val_{name}": value for name, value in counts.items()}]
             if job.cfg.checkpoint == "best" and best_row(progress.rows) is progress.rows[-1]:
                 self._best[n] = snapshot(job.module.net)
-        if stop_requested() or self._is_late() or epoch + 1 == job.cfg.train.epochs:
+        is_first = pl_module.current_epoch == 0  # soon something to tell the time left from
+        if stop_requested() or is_first or self._is_late() or epoch + 1 == job.cfg.train.epochs:
             self._save(pl_module, epoch + 1, 0)
             self._stop_if_requested(f"after epoch {epoch + 1} of {job.cfg.train.epochs}")
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -64,6 +65,30 @@ def stop_signals() -> Iterator[None]:
 def stop_requested() -> bool:
     """Say whether a signal has asked to save and stop."""
     return _received is not None
+
+
+def end_if_requested(saved: str = "what is trained is saved") -> None:
+    """End the program with the line that says what was saved, if a signal has asked for it.
+
+    Raises:
+        Stopped: if so.
+    """
+    if stop_requested():
+        raise Stopped(f"{saved}; the same command goes on")
+
+
+def rest(seconds: float, saved: str = "what is trained is saved") -> None:
+    """Wait for a while, and end the program as `end_if_requested` does, soon after a signal asks for it.
+
+    Raises:
+        Stopped: if so.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        end_if_requested(saved)
+        if time.monotonic() >= until:
+            return
+        time.sleep(0.1)
 
 
 def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler

@@ -1,7 +1,6 @@
 """A sweep: which of its runs are missing, in which groups they are trained, and what became of each."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,8 +9,9 @@ from omegaconf import DictConfig
 
 from jacexp.errors import DataError, JacexpError, RunLockedError
 from jacexp.store import RunDirectory
+from jacexp.train.fused import compatible_groups
 from jacexp.train.job import identify, rehearse
-from jacexp.train.stop import Stopped, stop_requested
+from jacexp.train.stop import end_if_requested, rest
 
 POLL_S = 2.0
 """How often a sweep looks whether another process has ended a run."""
@@ -57,7 +57,7 @@ class Executor(Protocol):
         """Train every group and give each as it ends, with the error of one that did not end well."""
 
 
-def plan(jobs: Sequence[tuple[str, DictConfig]]) -> list[SweepRun]:
+def plan(jobs: Iterable[tuple[str, DictConfig]]) -> list[SweepRun]:
     """Check and name every job before any is trained; one that cannot be run keeps its error.
 
     Args:
@@ -69,7 +69,7 @@ def plan(jobs: Sequence[tuple[str, DictConfig]]) -> list[SweepRun]:
     missing: dict[tuple[str, ...], DataError] = {}  # a set that is not there is looked for once
     runs = []
     for overrides, cfg in jobs:
-        _end_if_asked()
+        end_if_requested()
         run = SweepRun(overrides, cfg)
         data = (str(cfg.dataset.name), str(cfg.dataset.path), str(cfg.paths.data))
         try:
@@ -125,7 +125,7 @@ def train_missing(
             if waiting[path] not in free:
                 ended(waiting[path])
         if left and not any(run.alone and path not in tried for path, run in left.items()):
-            _sleep(POLL_S)
+            rest(POLL_S)
         waiting = left
     _copy_to_twins(runs)
 
@@ -135,8 +135,6 @@ def _groups(runs: Sequence[SweepRun], fuse: bool, largest: int | None, n_jobs: i
     apart: list[Group] = [[run] for run in runs if run not in together]
     if not together:
         return apart
-    from jacexp.train.fused import compatible_groups
-
     if largest is None and not torch.cuda.is_available():
         largest = min(LARGEST_ON_CPU, -(-len(together) // n_jobs))
     by_cfg = {id(run.cfg): run for run in together}
@@ -161,15 +159,3 @@ def _copy_to_twins(runs: Sequence[SweepRun]) -> None:
     for run in runs:
         if run.directory:
             run.error = errors.get(run.directory.path)
-
-
-def _sleep(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        _end_if_asked()
-        time.sleep(0.1)
-
-
-def _end_if_asked() -> None:
-    if stop_requested():
-        raise Stopped("what is trained is saved; the same command goes on")

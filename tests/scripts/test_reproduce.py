@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra_plugins.jacexp_launcher import config
 from jacexp.errors import ConfigError
 from jacexp.report.paper import EXPERIMENTS
 from tests.report.synthetic import Tables
@@ -107,6 +108,38 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(reproduce, train, tmp_path
     assert said[-1] == "785 runs in 15 sweeps"
     assert not train[1].exists()
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_launcher_and_its_settings_are_handed_to_every_sweep(reproduce, train, tmp_path, capsys):
+    results = f"paths.results={tmp_path}"
+    words = ["--table=p2-table1", "--dataset=kmnist", "--method=none,spec", results]
+    assert reproduce.main([*words, "--launcher", "fused", "hydra.launcher.n_jobs=1"], train[0]) == 0
+    end = f"dataset=kmnist {results} hydra/launcher=fused hydra.launcher.n_jobs=1 -m"
+    assert train[1].read_text().splitlines() == [f"+method=spec {end}", f"+method=none {end}"]
+    assert f"python train.py +method=spec {end}" in capsys.readouterr().out
+
+
+def test_launchers_are_those_that_there_are(reproduce, train, tmp_path, capsys):
+    assert set(reproduce.LAUNCHERS) == set(config.NAMES)
+    with pytest.raises(SystemExit):
+        reproduce.main(["--launcher=threads", f"paths.results={tmp_path}"], train[0])
+    assert "invalid choice: 'threads'" in capsys.readouterr().err
+    assert not train[1].exists()
+
+
+def test_make_hands_over_a_launcher():
+    command = [
+        "make",
+        "-n",
+        "-o",
+        "setup",
+        "reproduce-runs",
+        "LAUNCHER=ray",
+        "ARGS=hydra.launcher.num_cpus=2",
+    ]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--launcher 'ray'" in said
+    assert said.split()[-1] == "hydra.launcher.num_cpus=2"
 
 
 def test_a_name_that_is_not_there_is_an_error_before_anything_is_trained(reproduce, train, tmp_path):

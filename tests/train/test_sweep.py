@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -141,7 +141,7 @@ def test_the_runs_of_a_sweep_are_silent_and_alone_they_speak(configure, capsys):
 @pytest.fixture
 def fused(monkeypatch):
     """A stand-in for the fused trainer, which trains a group one after another; groups have one learning rate."""
-    module = ModuleType("jacexp.train.fused")
+    module = SimpleNamespace(calls=[], largest=None)
 
     def compatible_groups(cfgs, largest):
         module.largest = largest
@@ -153,8 +153,8 @@ def fused(monkeypatch):
         for cfg in cfgs:
             run(cfg)
 
-    module.calls, module.compatible_groups, module.train_together = [], compatible_groups, train_together
-    monkeypatch.setitem(sys.modules, "jacexp.train.fused", module)
+    monkeypatch.setattr(sweep, "compatible_groups", compatible_groups)
+    monkeypatch.setattr(executors, "train_together", train_together)
     return module
 
 
@@ -175,12 +175,12 @@ def test_groups_are_even_shares_unless_asked_otherwise(configure, fused, n_jobs,
     assert fused.largest == largest
 
 
-def test_a_group_that_fails_goes_on_run_by_run(configure, fused):
+def test_a_group_that_fails_goes_on_run_by_run(configure, fused, monkeypatch):
     def fails(cfgs):
         run(cfgs[0])
         raise RuntimeError("out of memory")
 
-    fused.train_together = fails
+    monkeypatch.setattr(executors, "train_together", fails)
     executor = Recorded()
     runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
     train(runs, executor, fuse=True)
