@@ -80,5 +80,7 @@ def _train(job: Job) -> dict[str, Any]:
     trainer = make_trainer(cfg, recorder)
     device = trainer.strategy.root_device
     train, val, test = loaders(job, device)
+    if cfg.train.precision == "64":
+        module.net.double()  # Lightning converts it only after a checkpoint was loaded, into float32
     trainer.fit(module, train, val, ckpt_path=recorder.resumable())
     return measure(job, recorder.rows, recorder.seconds, test)

@@ -83,6 +83,7 @@ build = job_module.build
     [
         ("+method=none", "train.schedule=cosine", "checkpoint=best"),
         ("+method=spec",),
+        ("+method=spec", "train.precision='64'"),
         ("+method=at", "dropout"),
         ("+method=tbp", "data.augment=affine", "method.precompute=false"),
         ("+method=fast_tbp", "data.augment=none"),
