@@ -3,9 +3,11 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -15,11 +17,14 @@ import torch
 
 from jacexp.errors import JacexpError
 from jacexp.train.executors import ATTEMPTS, InProcess, Processes, Task, environment
-from jacexp.train.stop import Stopped, end_if_requested, rest, stop_signals
+from jacexp.train.stop import SIGNALS, Stopped, end_if_requested, rest, stop_signals
 from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
 """How often is looked for what has ended."""
+
+CONNECT_S = 10.0
+"""How long a cluster may take to answer."""
 
 SAVE_S = 60.0
 """How long tasks that are asked to stop have to save what they train."""
@@ -142,7 +147,7 @@ class Submitit:
                     continue
                 is_lost, error = self._outcome(one)
                 if is_lost and one.attempt < ATTEMPTS:
-                    one.job, one.attempt = self._submit([one.group])[0], one.attempt + 1
+                    one.again(self._submit([one.group])[0])
                 else:
                     waiting.remove(one)
                     yield one.group, error
@@ -187,6 +192,10 @@ class _Submitted:
         self.job, self.group, self.attempt = job, group, 1
         self._n_missed = 0
 
+    def again(self, job: Any) -> None:
+        """Take the job that trains the group in place of one that was lost."""
+        self.job, self.attempt, self._n_missed = job, self.attempt + 1, 0
+
     def is_over(self) -> bool:
         """All its runs have ended."""
         return all(run.over() for run in self.group)
@@ -227,14 +236,16 @@ class Ray:
             keys = ("PYTHONPATH", "JACEXP_DATA")
             variables = {key: os.environ[key] for key in keys if key in os.environ}
         try:
-            self.ray.init(
-                address,
-                runtime_env={"env_vars": variables},
-                ignore_reinit_error=True,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            _connect(address or os.environ.get("RAY_ADDRESS", ""))
+            with _own_signals():
+                self.ray.init(
+                    address,
+                    runtime_env={"env_vars": variables},
+                    ignore_reinit_error=True,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except (OSError, RuntimeError, ValueError) as error:
             raise JacexpError(
                 f"hydra.launcher.address={address}: no Ray cluster answers ({error})"
             ) from error
@@ -261,6 +272,24 @@ class Ray:
         except self.ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
             return JacexpError(f"its task was lost ({type(error).__name__}: {reason})")
+
+
+def _connect(address: str) -> None:
+    """Find out at once that nothing listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():  # and not auto or local, which are for Ray to find
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this program's handlers: Ray's end it at SIGTERM, in three seconds at the latest, saved or not."""
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _call(task: Task) -> JacexpError | None:

@@ -16,9 +16,8 @@ def fit(job: Job) -> dict[str, Any]:
     """
     recorder = Recorder(job.directory, keep_best=job.cfg.checkpoint == "best")
     trainer = make_trainer(job.cfg, recorder, job.module.share)
-    trainer.precision_plugin.convert_module(
-        job.module
-    )  # Lightning would do it after a checkpoint was rounded to float32
+    # Before a checkpoint is loaded: Lightning converts only afterwards, and would round it to float32.
+    trainer.precision_plugin.convert_module(job.module)
     train, val, test = loaders(job, trainer.strategy.root_device)
     trainer.fit(job.module, train, val, ckpt_path=recorder.resumable())
     return measure(job, recorder.rows, recorder.seconds, test) if trainer.is_global_zero else {}

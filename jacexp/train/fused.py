@@ -90,35 +90,57 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
 
     Runs that are over, or that another process holds, are left as they are. Interrupted runs go on from their
     checkpoints, those together that have come equally far. A run whose loss is no longer finite ends as ``diverged``,
-    and the others do not notice.
+    and the others do not notice; nor do they if one cannot be trained, for a damaged checkpoint say.
 
     Args:
         cfgs: one group of `compatible_groups`.
 
     Raises:
-        JacexpError: if the group cannot be trained; what was trained is saved.
+        JacexpError: if some cannot be trained, after the others were; what was trained is saved.
         Stopped: if the program was asked to stop; the runs are saved.
     """
+    errors: list[JacexpError] = []
     with stop_signals(), ExitStack() as locks:
         jobs: list[Job] = []
         for cfg in cfgs:
-            directory = identify(cfg).directory
             try:
-                locks.enter_context(directory.locked())
+                job = _missing(cfg, locks)
             except RunLockedError:
                 continue
-            settle(directory)
-            if directory.over() is None:
-                jobs.append(_sharing(prepare(cfg), jobs))
+            except JacexpError as error:
+                errors.append(error)
             else:
-                directory.tidy()
-        by_progress: dict[tuple[int, int], list[Job]] = defaultdict(list)
-        for job in jobs:
-            progress, _ = read_progress(job.directory) or (Progress(), {})
-            by_progress[progress.epoch, progress.batches].append(job)
-        for group in by_progress.values():
-            with writing(f"{len(group)} runs"):
-                train_stack(group)
+                jobs += [_sharing(job, jobs)] if job else []
+        for group in _equally_far(jobs):
+            try:
+                with writing(f"{len(group)} runs"):
+                    train_stack(group)
+            except JacexpError as error:
+                errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
+    """Own a run and prepare it; None if it is over."""
+    directory = identify(cfg).directory
+    locks.enter_context(directory.locked())
+    with writing(f"run {directory.id}"):
+        settle(directory)
+        if directory.over() is not None:
+            directory.tidy()
+            return None
+    read_progress(directory)  # refuses what is damaged
+    return prepare(cfg)
+
+
+def _equally_far(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Part jobs by how far they have come."""
+    parts: dict[tuple[int, int], list[Job]] = defaultdict(list)
+    for job in jobs:
+        progress, _ = read_progress(job.directory) or (Progress(), {})
+        parts[progress.epoch, progress.batches].append(job)
+    return list(parts.values())
 
 
 def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -141,10 +163,18 @@ def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     # Outside of the handler, whose traceback holds the tensors that did not fit.
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    half = len(jobs) // 2
-    # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint.
-    again = [replace(job, module=make_module(job.cfg, job.data)) for job in jobs]
-    return [*train_stack(again[:half]), *train_stack(again[half:])]
+    # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint. Some runs may have
+    # ended, or been saved, before the memory did.
+    again = [
+        replace(job, module=make_module(job.cfg, job.data)) for job in jobs if job.directory.over() is None
+    ]
+    parts = _equally_far(again)
+    if len(parts) == 1 and len(again) > 1:
+        half = len(again) // 2
+        parts = [again[:half], again[half:]]
+    for part in parts:
+        train_stack(part)
+    return [result for job in jobs if (result := job.directory.over())]
 
 
 def _sharing(job: Job, others: Sequence[Job]) -> Job:

@@ -137,7 +137,7 @@ def published(name):
     return build(name, in_shape=shape, n_classes=10, mean=0.4 * ones, std=0.3 * ones, seed=0).body, shape
 
 
-@pytest.mark.parametrize("name", ["lenet", "vgg16_bn", "resnet18"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("vgg16_bn", marks=pytest.mark.slow), "resnet18"])
 def test_real_networks_in_train_mode(name):
     net, shape = (resnet18(num_classes=10), (3, 32, 32)) if name == "resnet18" else published(name)
     for module in net.modules():

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+PATIENCE_S = 600
+"""A busy machine is slow; nothing here waits for so long unless something is wrong."""
 ROOT = Path(__file__).parents[2]
 SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.lr=0.02", "-m")
 
@@ -23,7 +25,17 @@ def start(*words, results, environment=None):
 def sweep(*words, results, environment=None):
     """Run train.py to its end."""
     with start(*words, results=results, environment=environment) as process:
-        output, _ = process.communicate(timeout=300)
+        return end(process)
+
+
+def end(process):
+    """Wait for a program's end and give its status and what it said; one that does not end is killed."""
+    try:
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        raise AssertionError(f"it does not end: {output}") from None
     return process.returncode, output
 
 
@@ -41,7 +53,7 @@ def n_epochs(results):
 
 def wait_for(happens):
     """Wait until something holds."""
-    until = time.monotonic() + 180
+    until = time.monotonic() + PATIENCE_S
     while not happens():
         assert time.monotonic() < until, "it does not happen"
         time.sleep(0.2)

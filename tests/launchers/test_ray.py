@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launchers.command import n_epochs, rows, start, sweep, wait_for
+from tests.launchers.command import end, n_epochs, rows, start, sweep, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,8 +51,8 @@ def test_a_request_to_stop_reaches_the_tasks_and_the_same_command_goes_on(cluste
     with start(*words, results=tmp_path) as process:
         wait_for(lambda: n_epochs(tmp_path) >= 10)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, output
+        status, output = end(process)
+    assert status == 143, output
     assert not (tmp_path / "runs.csv").exists()
     assert list((tmp_path / "runs").glob("*/resume.ckpt"))
     status, output = sweep(*words, results=tmp_path)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.launchers.command import n_epochs, rows, start, sweep, wait_for
+from tests.launchers.command import end, n_epochs, rows, start, sweep, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,8 +49,8 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
         before = n_epochs(tmp_path)
         slurm("scancel", "--signal=USR2", *job_names())
         wait_for(lambda: not job_names("--states=RUNNING"))
-        output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+        status, output = end(process)
+    assert status == 0, output
     (row,) = rows(tmp_path)
     assert (row["status"], row["n_epochs"]) == ("done", "150")
     (log,) = tmp_path.glob("sweeps/*/submitit/*.err")
@@ -63,10 +63,21 @@ def test_a_job_that_is_cancelled_is_a_failure_and_the_others_go_on(tmp_path):
     with start(*SLURM, "train.epochs=60", "seed=0,1", results=tmp_path) as process:
         wait_for(lambda: len(list((tmp_path / "runs").glob("*/metrics.csv"))) == 2)
         slurm("scancel", next(name for name in job_names() if name.endswith("_0")))
-        output, _ = process.communicate(timeout=400)
-    assert process.returncode == 1, output
+        status, output = end(process)
+    assert status == 1, output
     assert "1 of 2 runs failed" in output
     assert [r["seed"] for r in rows(tmp_path)] == ["1"]
+
+
+@needs_slurm
+def test_a_job_that_is_lost_is_submitted_again(tmp_path):
+    """Killed on its node, as for want of memory."""
+    deaths = tmp_path / "deaths"
+    deadly = ("method._target_=tests.train.deadly.Deadly", "train.epochs=1", "seed=0,1")
+    status, output = sweep(*SLURM, *deadly, results=tmp_path, environment={"DEADLY": f"{deaths}:1"})
+    assert status == 0, output
+    assert sorted(r["seed"] for r in rows(tmp_path)) == ["0", "1"]
+    assert deaths.stat().st_size > 1, "the killed run was started again"
 
 
 def job_names(*which):

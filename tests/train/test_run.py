@@ -3,15 +3,14 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from jacexp.columns import RUNS
 from jacexp.data import epoch_order
-from jacexp.errors import ConfigError, JacexpError, StoreError
+from jacexp.errors import JacexpError, StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import RunDirectory, load_network, read_checkpoint
+from jacexp.store import RunDirectory, load_network
 from jacexp.train import outcome
 from jacexp.train.job import loaders, prepare
 from jacexp.train.outcome import evaluate
@@ -220,106 +219,6 @@ def test_a_results_folder_that_is_a_file_is_named(configure, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file.*cannot be written.*paths\.results=DIR"):
         run(configure("+method=none", *SHORT, results=tmp_path / "file"))
-
-
-def test_names_follow_the_science_alone(configure, tmp_path):
-    def name(*overrides, **where):
-        return prepare(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
-
-    assert (
-        name()
-        == name("train.engine=autograd")
-        == name(results=tmp_path / "elsewhere")
-        == name("logger=tensorboard")
-    )
-    same_value = name("method.lam=1e-2"), name("method.lam=0.01")
-    assert same_value[0] == same_value[1]
-    changed = [
-        "method.lam=0.02",
-        "seed=1",
-        "train.lr=0.02",
-        "method.n_iter=2",
-        "data.subset=101",
-        "select=paper",
-    ]
-    assert len({name(), *(name(c) for c in changed)}) == len(changed) + 1
-
-
-def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {
-        "x_train": rng.integers(0, 256, (40, 14, 14), dtype=np.uint8),
-        "y_train": np.arange(40) % 3,
-        "x_test": rng.integers(0, 256, (9, 14, 14), dtype=np.uint8),
-        "y_test": np.arange(9) % 3,
-    }
-    (tmp_path / "moved").mkdir()
-    paths = [tmp_path / "toy.npz", tmp_path / "moved" / "toy.npz"]
-    for path in paths:
-        np.savez(path, **arrays)
-    jobs = [
-        prepare(
-            configure(
-                "+method=frob", "dataset=npz", f"dataset.path={p}", "train.batch_size=8", "train.epochs=1"
-            )
-        )
-        for p in paths
-    ]
-    assert jobs[0].directory.id == jobs[1].directory.id
-    result = run(jobs[0].cfg)
-    assert result["row"]["dataset"] == "toy"
-    assert json.loads(result["row"]["data"])["files"][0]["file"] == "toy.npz"
-    np.savez(paths[0], **{**arrays, "y_test": (np.arange(9) + 1) % 3})
-    assert prepare(jobs[0].cfg).directory.id != jobs[1].directory.id
-
-
-@pytest.mark.parametrize(
-    ("overrides", "says"),
-    [
-        ((), "add \\+method=NAME"),
-        (("+method=spec", "method.lam=-1"), "must not be negative"),
-        (("+method=spec", "method.n_iter=0"), "at least one round"),
-        (("+method=spec", "method.lam=high"), "method spec takes method.lam"),
-        (("+method=spec", "+method.lamda=1"), "Key 'lamda'"),
-        (("+method=none", "train.batch_size=2000"), "exceeds the 1293 training images"),
-        (("+method=none", "train.batch_size=0"), "at least 1"),
-        (("+method=none", "train.epochs=0"), "at least one epoch"),
-        (("+method=none", "train.lr=0"), "must be positive"),
-        (("+method=none", "train.momentum=1"), r"\[0, 1\)"),
-        (("+method=none", "train.precision=16"), "train.precision=16 is not one of"),
-        (("+method=none", "select=test"), "holdout, paper"),
-        (("+method=none", "seed=-1"), "must not be negative"),
-        (("+method=none", "train.device=tpu"), "auto, cpu, gpu"),
-        (("+method=none", "data.subset=5000"), "1437"),
-        (("+method=none", "model=vgg16_bn"), "vgg16_bn"),
-        (("+method=none", "model=lenet", "model.name=alexnet"), "alexnet"),
-        (("+method=none", "method._target_=jacexp.store.RunDirectory"), "RegularizedModule"),
-        (("+method=none", "method._target_=jacexp.methods.nothing.Here"), "cannot be imported"),
-    ],
-)
-def test_what_cannot_run_is_refused_before_anything_is_written(configure, tmp_path, overrides, says):
-    with pytest.raises(ConfigError, match=says):
-        run(configure(*overrides))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path, content):
-    path = tmp_path / "last.ckpt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"last\.ckpt is (missing|damaged)"):
-        load_network(RunDirectory(tmp_path))
-
-
-def test_a_checkpoint_never_executes_what_it_says(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return (print, ("executed",))
-
-    torch.save({"network": Bomb()}, tmp_path / "last.ckpt")
-    with pytest.raises(StoreError, match="damaged or foreign"):
-        read_checkpoint(tmp_path / "last.ckpt")
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64"])

@@ -83,6 +83,7 @@ build = job_module.build
     [
         ("+method=none", "train.schedule=cosine", "checkpoint=best"),
         ("+method=spec",),
+        ("+method=spec", "train.precision='64'"),
         ("+method=at", "dropout"),
         ("+method=tbp", "data.augment=affine", "method.precompute=false"),
         ("+method=fast_tbp", "data.augment=none"),
@@ -257,6 +258,7 @@ def test_stopped_travels_between_processes_and_is_no_failure():
     assert not isinstance(stop, Exception)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_sweep_with_one_line_and_the_same_command_ends_it(tmp_path):
     words = ("+method=none", "data.subset=200", "data.holdout=50", "train.batch_size=20", "train.epochs=20")
     command = [

@@ -13,7 +13,7 @@ import pytest
 from jacexp.errors import ConfigError, JacexpError, RunLockedError
 from jacexp.train import executors, job, sweep
 from jacexp.train.clusters import make_executor
-from jacexp.train.executors import InProcess, Processes, Task
+from jacexp.train.executors import InProcess, Task
 from jacexp.train.job import identify, prepare
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, stop_signals
@@ -293,39 +293,3 @@ def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
     }  # fmt: skip
     with pytest.raises(JacexpError, match=rf'needs {name}.*pip install "jacexp\[{extra}\]"'):
         make_executor(name, tmp_path, settings)
-
-
-def deadly(configure, monkeypatch, tmp_path, deaths, *seeds):
-    """Runs of which that of seed 1 kills its process, so many times."""
-    monkeypatch.setenv("DEADLY", f"{tmp_path / 'deaths'}:{deaths}")
-    target = "method._target_=tests.train.deadly.Deadly"
-    return plan([(f"seed={s}", configure(*SHORT, target, f"seed={s}")) for s in seeds])
-
-
-def test_a_process_that_is_killed_costs_nothing_but_time(configure, monkeypatch, tmp_path):
-    runs = deadly(configure, monkeypatch, tmp_path, 1, 1, 0)
-    assert train(runs, Processes(1)) == ["seed=1", "seed=0"]
-    assert statuses(runs) == ["done", "done"]
-    result = runs[0].over()["row"]
-    assert result["command"].startswith("python train.py"), "the user's command, not the worker's"
-
-
-@pytest.mark.slow
-def test_a_run_that_always_kills_its_process_is_given_up_and_the_others_go_on(
-    configure, monkeypatch, tmp_path
-):
-    runs = deadly(configure, monkeypatch, tmp_path, 99, 0, 1, 2, 3)
-    assert sorted(train(runs, Processes(2))) == [f"seed={s}" for s in range(4)]
-    assert statuses(runs) == ["done", None, "done", "done"]
-    assert "killed 3 times" in str(runs[1].error)
-    assert len((tmp_path / "deaths").read_text()) == 3
-
-
-@pytest.mark.slow
-def test_processes_give_what_one_process_gives(configure, tmp_path):
-    here = plan(jobs(configure, "seed=0", "seed=1"))
-    train(here)
-    there = plan([(w, configure(*SHORT, w, results=tmp_path / "there")) for w in ("seed=0", "seed=1")])
-    train(there, Processes(2))
-    for one, other in zip(here, there, strict=True):
-        assert one.over()["row"]["val_loss"] == other.over()["row"]["val_loss"]

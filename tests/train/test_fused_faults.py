@@ -1,0 +1,284 @@
+"""Faults in fused sweeps: the sweep says what happened, loses nothing that was done and goes on with the rest."""
+
+import errno
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from jacexp.errors import StoreError
+from jacexp.methods import RegularizedModule
+from jacexp.store import save_checkpoint
+from jacexp.train import fused, stack_recorder
+from jacexp.train.executors import InProcess
+from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train.job import identify
+from jacexp.train.stack_recorder import read_progress
+from jacexp.train.sweep import plan, train_missing
+from jacexp.train.together import Together
+from tests.train.grid import TINY, grid
+from tests.train.stores import assert_same, results, table
+from tests.train.test_fused_stop import stopped_after
+
+ROUNDING = 1e-3
+"""Between a run that began anew, alone, and the same in a stack, in float32."""
+
+
+class Recorded(InProcess):
+    """Keeps the seeds of the groups that it trained."""
+
+    def __init__(self):
+        self.groups = []
+
+    def train(self, groups):
+        self.groups += [[run.cfg.seed for run in group] for group in groups]
+        return super().train(groups)
+
+
+def sweep(cfgs):
+    """Train a fused sweep.
+
+    Returns:
+        The groups that were tried, and by each run's seed how it ended or why it did not.
+    """
+    executor, runs = Recorded(), plan([(f"seed={cfg.seed}", cfg) for cfg in cfgs])
+    train_missing(runs, executor, fuse=True, ended=lambda run: None)
+    return executor.groups, {run.cfg.seed: run.error or run.over()["status"] for run in runs}
+
+
+@pytest.fixture
+def undisturbed(configure, tmp_path_factory, once={}):  # noqa: B006  # trained once for all tests
+    if not once:
+        where = tmp_path_factory.mktemp("undisturbed")
+        train_together(grid(configure, "none", results=where))
+        once |= results(where)
+    return once
+
+
+def directory(cfg):
+    return identify(cfg).directory
+
+
+@pytest.fixture
+def fails(monkeypatch):
+    """Let what opens certain files to write fail, a full disk in the middle."""
+
+    class Full(io.FileIO):
+        def write(self, data):
+            super().write(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def make(patch, is_hit):
+        opened = Path.open
+
+        def open_full(path, mode="r", *args, **settings):
+            if mode in ("wb", "ab") and is_hit(path):
+                return Full(path, mode)
+            return opened(path, mode, *args, **settings)
+
+        patch.setattr(Path, "open", open_full)
+
+    return make
+
+
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def foreign(path):
+    save_checkpoint(path, {"run": "another", "progress": {}, "state": {}})
+
+
+@pytest.mark.parametrize("damage", [damaged, foreign])
+def test_a_checkpoint_that_does_not_fit_stays_with_its_own_run(
+    configure, tmp_path, monkeypatch, undisturbed, damage
+):
+    cfgs = grid(configure, "none", results=tmp_path / "swept")
+    stopped_after(3, cfgs, monkeypatch)
+    resume = directory(cfgs[1]) / "resume.ckpt"
+    damage(resume)
+    before = resume.read_bytes()
+    _, ends = sweep(cfgs)
+    assert (ends[0], ends[2]) == ("done", "done")
+    assert isinstance(ends[1], StoreError)
+    assert f"{resume} is " in str(ends[1])
+    assert "delete it and train again" in str(ends[1])
+    assert resume.read_bytes() == before
+    resume.unlink()
+    assert sweep(cfgs) == ([[1]], {0: "done", 1: "done", 2: "done"})
+    assert_same(results(tmp_path / "swept"), undisturbed, ROUNDING)
+
+
+def test_the_others_of_a_damaged_checkpoint_stay_together(configure, tmp_path, monkeypatch):
+    """Whether the damage is found before the group is made, or by the process that trains it."""
+    cfgs = grid(configure, "none")
+    stopped_after(3, cfgs, monkeypatch)
+    groups = []
+    monkeypatch.setattr(fused, "train_stack", lambda jobs: groups.append([job.cfg.seed for job in jobs]))
+    resume = directory(cfgs[1]) / "resume.ckpt"
+    foreign(resume)
+    with pytest.raises(StoreError, match="not a checkpoint of run"):
+        train_together(cfgs)
+    resume.write_bytes(b"no checkpoint")
+    assert compatible_groups(cfgs) == [[cfgs[0], cfgs[2]], [cfgs[1]]]
+    with pytest.raises(StoreError, match="damaged"):
+        train_together(cfgs)
+    assert groups == [[0, 2], [0, 2]]
+
+
+def test_an_impossible_value_among_good_ones(configure, tmp_path, undisturbed):
+    where = tmp_path / "swept"
+    cfgs = grid(configure, "none", results=where)
+    wrong = configure("+method=none", *TINY, "train.lr=-1", "seed=7", results=where)
+    groups, ends = sweep([cfgs[0], wrong, *cfgs[1:]])
+    assert groups == [[0, 1, 2]]
+    assert "learning rate must be positive" in str(ends.pop(7))
+    assert ends == {0: "done", 1: "done", 2: "done"}
+    assert_same(results(where), undisturbed, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resume.ckpt",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("config.yaml", "metrics.csv", "last.ckpt")),
+    ],
+)
+def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
+    configure, tmp_path, monkeypatch, undisturbed, fails, name
+):
+    """Full while one run's file is written: the others are trained."""
+    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    cfgs = grid(configure, "none", results=tmp_path / "swept")
+    hit = directory(cfgs[1])
+    with monkeypatch.context() as patch:
+        fails(patch, lambda path: path.parent == hit.path and path.name.startswith((name, f".{name}.")))
+        groups, ends = sweep(cfgs)
+    assert groups[0] == [0, 1, 2]
+    assert (ends[0], ends[2]) == ("done", "done")
+    assert "No space left on device" in str(ends[1])
+    assert "is kept, so make room and start again" in str(ends[1])
+    assert sweep(cfgs) == ([[1]], {0: "done", 1: "done", 2: "done"})
+    assert_same(results(tmp_path / "swept"), undisturbed, ROUNDING)
+
+
+def test_a_disk_that_is_full_for_all(configure, tmp_path, monkeypatch, undisturbed, fails):
+    cfgs = grid(configure, "none", results=tmp_path / "swept")
+    stopped_after(3, cfgs, monkeypatch)
+    before = [(directory(cfg) / "resume.ckpt").read_bytes() for cfg in cfgs]
+    with monkeypatch.context() as patch:
+        fails(patch, lambda path: tmp_path in path.parents)
+        _, ends = sweep(cfgs)
+    assert all("No space left on device" in str(ends[cfg.seed]) for cfg in cfgs)
+    assert [(directory(cfg) / "resume.ckpt").read_bytes() for cfg in cfgs] == before
+    assert sweep(cfgs)[1] == {0: "done", 1: "done", 2: "done"}
+    assert_same(results(tmp_path / "swept"), undisturbed, 0)
+
+
+def test_a_folder_that_cannot_be_written_stays_with_its_own_run(
+    configure, tmp_path, monkeypatch, undisturbed
+):
+    cfgs = grid(configure, "none", results=tmp_path / "swept")
+    hit, made = directory(cfgs[1]).path, Path.mkdir
+
+    def read_only(path, *args, **settings):
+        if path == hit:
+            raise OSError(errno.EROFS, "Read-only file system")
+        made(path, *args, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", read_only)
+        groups, ends = sweep(cfgs)
+    assert groups == [[0, 1, 2], [1]]
+    assert (ends[0], ends[2]) == ("done", "done")
+    assert "cannot be written" in str(ends[1])
+    assert "paths.results=DIR" in str(ends[1])
+    assert sweep(cfgs) == ([[1]], {0: "done", 1: "done", 2: "done"})
+    assert_same(results(tmp_path / "swept"), undisturbed, ROUNDING)
+
+
+def limited(monkeypatch, most):
+    """Let a device have room for so many networks; gives the sizes that were tried."""
+    sizes, step = [], Together.training_step
+
+    def training_step(self, batch, batch_idx):
+        sizes.append(len(self.alive))
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Together, "training_step", training_step)
+    return sizes
+
+
+def test_a_stack_that_does_not_fit_is_halved(configure, tmp_path, monkeypatch, undisturbed):
+    with monkeypatch.context() as patch:
+        sizes = limited(patch, 2)
+        groups, ends = sweep(grid(configure, "none", results=tmp_path / "swept"))
+    assert set(sizes) == {3, 1, 2}
+    assert (groups, ends) == ([[0, 1, 2]], {0: "done", 1: "done", 2: "done"})
+    assert_same(results(tmp_path / "swept"), undisturbed, 0)
+
+
+def test_memory_that_ends_when_some_runs_are_over_trains_no_run_twice(
+    configure, tmp_path, monkeypatch, undisturbed
+):
+    measured, seen = fused.measure, []
+
+    def short_of_memory(job, *args):
+        seen.append(job.cfg.seed)
+        if len(seen) == 2:
+            raise torch.OutOfMemoryError
+        return measured(job, *args)
+
+    monkeypatch.setattr(fused, "measure", short_of_memory)
+    assert sweep(grid(configure, "none", results=tmp_path / "swept"))[1] == {0: "done", 1: "done", 2: "done"}
+    assert seen == [0, 1, 1, 2]
+    assert len(table(tmp_path / "swept")) == 3
+    assert_same(results(tmp_path / "swept"), undisturbed, 0)
+
+
+def test_memory_that_ends_when_some_runs_are_saved_mixes_no_epochs(
+    configure, tmp_path, monkeypatch, undisturbed
+):
+    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    state, seen = Together.state, []
+
+    def short_of_memory(self, n):
+        seen.append(n)
+        if len(seen) == 6:  # the second save, of the third network
+            raise torch.OutOfMemoryError
+        return state(self, n)
+
+    cfgs = grid(configure, "none", results=tmp_path / "swept")
+    far = []
+    stack = fused._Stack
+
+    def watched(jobs):
+        far.append([read_progress(job.directory) and read_progress(job.directory)[0].batches for job in jobs])
+        return stack(jobs)
+
+    monkeypatch.setattr(fused, "_Stack", watched)
+    monkeypatch.setattr(Together, "state", short_of_memory)
+    assert sweep(cfgs)[1] == {0: "done", 1: "done", 2: "done"}
+    assert far == [[None] * 3, [2, 2], [1]]
+    assert_same(results(tmp_path / "swept"), undisturbed, 0)
+
+
+def test_a_device_without_room_for_one_network_fails_each_run_by_name(configure, tmp_path, monkeypatch):
+    cfgs = grid(configure, "none", results=tmp_path)
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as patch:
+        limited(patch, 0)
+        patch.setattr(RegularizedModule, "training_step", too_large)
+        groups, ends = sweep(cfgs)
+    assert groups == [[0, 1, 2], [0], [1], [2]]
+    for cfg in cfgs:
+        assert "2.00 GiB" in str(ends[cfg.seed])
+        assert "smaller train.batch_size" in str(ends[cfg.seed])
+        assert directory(cfg).result()["status"] == "failed"
+    assert sweep(cfgs) == ([[0, 1, 2]], {0: "done", 1: "done", 2: "done"})
