@@ -128,15 +128,8 @@ def test_launchers_are_those_that_there_are(reproduce, train, tmp_path, capsys):
 
 
 def test_make_hands_over_a_launcher():
-    command = [
-        "make",
-        "-n",
-        "-o",
-        "setup",
-        "reproduce-runs",
-        "LAUNCHER=ray",
-        "ARGS=hydra.launcher.num_cpus=2",
-    ]
+    dry = ["make", "-n", "--no-print-directory", "-o", "setup"]
+    command = [*dry, "reproduce-runs", "LAUNCHER=ray", "ARGS=hydra.launcher.num_cpus=2"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "--launcher 'ray'" in said
     assert said.split()[-1] == "hydra.launcher.num_cpus=2"
