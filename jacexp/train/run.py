@@ -16,7 +16,7 @@ from jacexp.train.outcome import begin, describe, record, summary, writing
 from jacexp.train.progress import say
 from jacexp.train.recorder import Diverged
 from jacexp.train.stack_recorder import began_in_a_stack
-from jacexp.train.stop import Stopped, stop_requested, stop_signals
+from jacexp.train.stop import end_if_requested, stop_signals
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -35,8 +35,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         Stopped: if the program was asked to stop; the run is saved.
     """
     with stop_signals():
-        if stop_requested():
-            raise Stopped("no run was under way; the same command goes on")
+        end_if_requested("no run was under way")
         directory = identify(cfg).directory
         before = directory.over()
         if before is None:
