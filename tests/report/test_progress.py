@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,6 +123,22 @@ def test_a_result_counts_more_than_a_launcher_s_complaint(sweep):
     sweep.over("a", n_correct=100)
     sweep.add("a", error="its process was killed")
     assert "2 of 2 done" in sweep.line()
+
+
+def test_a_run_that_the_launcher_gives_up_meanwhile_has_failed(sweep):
+    sweep.add("a")
+    seen = Sweep(sweep.folder)
+    assert "1 waiting" in seen.status().line()
+    sweep.entries = [replace(sweep.entries[0], error="resume.ckpt is damaged")]
+    sweep.save()
+    assert seen.status().line() == "0 of 1 done, 1 failed"
+    (sweep.folder / MANIFEST).unlink()
+    assert seen.status().line() == "0 of 1 done, 1 failed", "what was seen stays known"
+
+
+def test_damaged_metrics_tell_nothing_and_end_nothing(sweep):
+    (sweep.under_way("a", n_epochs=2, seconds=2.0) / "metrics.csv").write_bytes(b"epoch\n\xff\n")
+    assert sweep.line() == "0 of 1 done, 1 waiting; time left ?"
 
 
 def test_a_damaged_result_is_named(sweep):
