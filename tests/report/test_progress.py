@@ -235,6 +235,18 @@ def test_the_line_in_a_log_and_in_a_terminal(sweep, monkeypatch):
     assert terminal.getvalue().startswith(f"\r\x1b[K{line}\r")
 
 
+def test_a_log_ends_with_the_sweep_s_line(sweep, monkeypatch):
+    sweep.over("a", n_correct=100)
+    log = io.StringIO()
+    with ticker.Ticker(sweep.folder, "auto", log) as shown:
+        monkeypatch.setattr(ticker, "LOG_S", 0)
+        shown.ended("run a ended")
+        monkeypatch.setattr(ticker, "LOG_S", 60)
+        shown.ended("run b ended")
+    line = "1 of 1 done; best validation accuracy 50.00%"
+    assert log.getvalue().splitlines() == ["run a ended", line, "run b ended", line]
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
