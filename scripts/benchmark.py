@@ -34,15 +34,23 @@ from jacexp.provenance import provenance
 from jacexp.store import append_rows
 
 
+def _check(*numbers: int | None, device: str = "cpu") -> None:
+    for value in numbers:
+        if value is not None and value < 1:
+            raise ConfigError(
+                f"{value} repetitions, threads, networks, steps or images cannot be timed: choose 1 or more"
+            )
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}, but PyTorch sees no GPU here")
+
+
 def run_step(arguments: argparse.Namespace) -> None:
     """Time the steps, print the table, write both files.
 
     Raises:
         ConfigError: for a number that cannot be timed.
     """
-    for value in (arguments.repetitions, arguments.threads, *arguments.batch_sizes):
-        if value is not None and value < 1:
-            raise ConfigError(f"{value} repetitions, threads or images cannot be timed: choose 1 or more")
+    _check(arguments.repetitions, arguments.threads, *arguments.batch_sizes)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rows = []
@@ -117,6 +125,9 @@ def add_lightning(commands: Any) -> None:
 
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Time sweeps in all modes in turn, print their throughputs and ratios, and write them."""
+    _check(
+        arguments.repetitions, arguments.threads, arguments.steps, arguments.batch_size, *arguments.networks
+    )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rows = []
@@ -156,6 +167,8 @@ def add_sweep(commands: Any) -> None:
 
 def run_profile(arguments: argparse.Namespace) -> None:
     """Profile the steps of a stack, print where their time goes, and write it."""
+    numbers = (arguments.networks, arguments.steps, arguments.batch_size, arguments.threads)
+    _check(*numbers, device=arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)

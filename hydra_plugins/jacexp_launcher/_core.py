@@ -16,7 +16,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.jacexp_launcher._composer import Composer
-from jacexp.errors import StoreError
+from jacexp.errors import ConfigError, StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
 from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
@@ -44,6 +44,10 @@ def launch(
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
     folder = Path(launcher.config.hydra.sweep.dir)
     with reported():
+        if launcher.largest is not None and launcher.largest < 1:
+            raise ConfigError(f"hydra.launcher.largest={launcher.largest} must be at least 1")
+        if not job_overrides:
+            raise ConfigError("the sweep has no job: one of its ranges or lists is empty")
         executor = make_executor(launcher.executor, folder, launcher.settings)
         with stop_signals():
             composer = Composer(launcher.hydra_context.config_loader, launcher.config)

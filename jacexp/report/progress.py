@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -92,24 +93,31 @@ class Sweep:
         Raises:
             StoreError: if there is none, or it is damaged.
         """
-        path = folder / MANIFEST
+        self._folder, self._clock = folder, clock
+        self._over: dict[str, tuple[dict[str, Any], Trained]] = {}
+        self._read()
+
+    def _read(self) -> None:
+        path = self._folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            self.runs = folder / content["results"] / "runs"
+            self.runs = self._folder / content["results"] / "runs"
             fields = Entry.__dataclass_fields__
             self.entries = [Entry(**{k: e[k] for k in fields if k in e}) for e in content["runs"]]
             self.began = datetime.fromisoformat(content["started"]).timestamp()
         except OSError as error:
-            raise StoreError(f"{folder} holds no sweep: {path} cannot be read ({error.strerror})") from error
+            raise StoreError(
+                f"{self._folder} holds no sweep: {path} cannot be read ({error.strerror})"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{path} is damaged ({error!r}); start the sweep's command again, which trains only what is missing"
             ) from error
-        self._clock = clock
-        self._over: dict[str, tuple[dict[str, Any], Trained]] = {}
 
     def status(self) -> Status:
-        """Look at every run's files."""
+        """Look at every run's files, and at the manifest again, where the launcher notes which runs it gave up."""
+        with suppress(StoreError):  # the folder may have been deleted meanwhile
+            self._read()
         status, remaining = Status(len(self.entries)), Remaining(self.began, self._clock())
         for entry in self.entries:
             result, trained = self._look(entry)

@@ -28,7 +28,7 @@ class Trained:
                 n = sum(1 for _ in csv.DictReader(file))
                 ended = os.fstat(file.fileno()).st_mtime
             return cls(n, (folder / "config.yaml").stat().st_mtime, ended)
-        except OSError:
+        except (OSError, ValueError, csv.Error):  # not there, or damaged
             return cls()
 
     def pace(self, before: int = 0, since: float = 0.0) -> float | None:

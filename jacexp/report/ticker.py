@@ -65,6 +65,7 @@ class Ticker:
     def ended(self, text: str) -> None:
         """Say that a run ended, and how far the sweep is, unless that was said just before."""
         self.say(text)
+        self._line = ""  # no longer the last one
         if not (self.is_off or self.is_live) and time.monotonic() - self._last > LOG_S / 10:
             self._show()
 

@@ -1,13 +1,15 @@
 """Where a sweep's runs are trained by a cluster: jobs of Slurm through submitit, tasks of Ray."""
 
+import inspect
 import logging
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -48,17 +50,25 @@ def make_executor(name: str, folder: Path, settings: Mapping[str, Any]) -> Execu
     Raises:
         JacexpError: for another name, an impossible setting, or a library that is not installed.
     """
-    if name == "in_process" or (name == "device" and torch.cuda.is_available()):
-        return InProcess()
-    if name in ("processes", "device"):
-        return Processes(**settings)
-    if name == "submitit":
-        return Submitit(folder / "submitit", **settings)
-    if name == "ray":
-        return Ray(**settings)
-    raise JacexpError(
-        f"hydra.launcher.executor={name} is not one of in_process, processes, device, submitit, ray"
-    )
+    if name == "device":
+        name = "in_process" if torch.cuda.is_available() else "processes"
+        settings = {} if name == "in_process" else settings
+    makers: dict[str, Callable[..., Executor]] = {
+        "in_process": InProcess,
+        "processes": Processes,
+        "submitit": partial(Submitit, folder / "submitit"),
+        "ray": Ray,
+    }
+    if name not in makers:
+        raise JacexpError(
+            f"hydra.launcher.executor={name} is not one of in_process, processes, device, submitit, ray"
+        )
+    try:
+        inspect.signature(makers[name]).bind(**settings)
+    except TypeError as error:  # Hydra itself advises to add with a + what it does not know
+        given = ", ".join(f"hydra.launcher.{key}" for key in settings)
+        raise JacexpError(f"{given}: this launcher does not take all of them ({error})") from error
+    return makers[name](**settings)
 
 
 def _library(name: str, extra: str) -> Any:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
 
 import torch
@@ -168,7 +168,9 @@ class _Slot(threading.Thread):
             try:
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, get_context("spawn"), _begin_worker)
-                    self._pid = self._pool.submit(os.getpid).result()
+                    with _deaf_to_ctrl_c():
+                        begun = self._pool.submit(os.getpid)
+                    self._pid = begun.result()
                 if self.is_ending:  # asked while the process began, which takes seconds
                     return None
                 return self._pool.submit(Task.of(group)).result()
@@ -191,7 +193,7 @@ class _Slot(threading.Thread):
 
 
 def _begin_worker() -> None:
-    """Prepare a worker: Ctrl-C is for the parent, which asks its workers itself; without a parent there is no work."""
+    """Prepare a worker: a terminal's signals are for its parent, which asks it itself; without one there is no work."""
     os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -203,6 +205,17 @@ def _end_with_parent() -> None:
     while True:  # the first one saves what is trained, the next one ends the process
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Block Ctrl-C in this thread: a process that it starts inherits that, and imports for seconds undisturbed."""
+    resource_tracker.ensure_running()  # it would otherwise be started inside, and unblock it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_result_counts_more_than_a_launcher_s_complaint(sweep):
     assert "2 of 2 done" in sweep.line()
 
 
+def test_a_run_that_the_launcher_gives_up_meanwhile_has_failed(sweep):
+    sweep.add("a")
+    seen = Sweep(sweep.folder)
+    assert "1 waiting" in seen.status().line()
+    sweep.entries = [replace(sweep.entries[0], error="resume.ckpt is damaged")]
+    sweep.save()
+    assert seen.status().line() == "0 of 1 done, 1 failed"
+    (sweep.folder / MANIFEST).unlink()
+    assert seen.status().line() == "0 of 1 done, 1 failed", "what was seen stays known"
+
+
+def test_damaged_metrics_tell_nothing_and_end_nothing(sweep):
+    (sweep.under_way("a", n_epochs=2, seconds=2.0) / "metrics.csv").write_bytes(b"epoch\n\xff\n")
+    assert sweep.line() == "0 of 1 done, 1 waiting; time left ?"
+
+
 def test_a_damaged_result_is_named(sweep):
     (sweep.add("a") / "result.json").write_text('{"status": "done"')
     (line,) = troubles(Sweep(sweep.folder).status())
@@ -216,6 +233,18 @@ def test_the_line_in_a_log_and_in_a_terminal(sweep, monkeypatch):
         while terminal.getvalue().count(line) < 2:
             time.sleep(0.01)
     assert terminal.getvalue().startswith(f"\r\x1b[K{line}\r")
+
+
+def test_a_log_ends_with_the_sweep_s_line(sweep, monkeypatch):
+    sweep.over("a", n_correct=100)
+    log = io.StringIO()
+    with ticker.Ticker(sweep.folder, "auto", log) as shown:
+        monkeypatch.setattr(ticker, "LOG_S", 0)
+        shown.ended("run a ended")
+        monkeypatch.setattr(ticker, "LOG_S", 60)
+        shown.ended("run b ended")
+    line = "1 of 1 done; best validation accuracy 50.00%"
+    assert log.getvalue().splitlines() == ["run a ended", line, "run b ended", line]
 
 
 class Terminal(io.StringIO):

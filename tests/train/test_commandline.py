@@ -78,6 +78,27 @@ def test_wrong_words_end_at_once_with_one_message(tmp_path, monkeypatch, capsys,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("hydra.launcher.largest=-1",), "error: hydra.launcher.largest=-1 must be at least 1"),
+        (("hydra/launcher=fused", "hydra.launcher.largest=0"), "largest=0 must be at least 1"),
+        (("seed=range(0)",), "error: the sweep has no job: one of its ranges or lists is empty"),
+        (("+hydra.launcher.n_jobs=2",), "error: hydra.launcher.n_jobs: this launcher does not take"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_one_error(tmp_path, monkeypatch, capsys, words, says):
+    words = ("+method=none", *SHORT, "-m", *words, f"paths.results={tmp_path}")
+    monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(TRAIN), run_name="__main__")
+    errors = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert says in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "runs").exists()
+
+
 def test_flags_may_stand_anywhere():
     assert checked_arguments(["+method=spec", "-m", "seed=1,2"]) == ["-m", "+method=spec", "seed=1,2"]
     assert checked_arguments(["+method=spec", "seed=1"]) == ["+method=spec", "seed=1"]

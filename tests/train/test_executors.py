@@ -1,7 +1,12 @@
 """Processes of one machine that share a sweep, and what becomes of one that is killed."""
 
+import queue
+import signal
+from types import SimpleNamespace
+
 import pytest
 
+from jacexp.train import executors
 from jacexp.train.executors import Processes
 from jacexp.train.sweep import plan
 from tests.train.test_sweep import SHORT, jobs, statuses, train
@@ -41,3 +46,17 @@ def test_processes_give_what_one_process_gives(configure, tmp_path):
     train(there, Processes(2))
     for one, other in zip(here, there, strict=True):
         assert one.over()["row"]["val_loss"] == other.over()["row"]["val_loss"]
+
+
+def blocked_signals():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_terminal_s_ctrl_c_never_reaches_a_process(monkeypatch):
+    """Not even in the seconds in which it imports, where it would end in a traceback."""
+    monkeypatch.setattr(executors, "Task", SimpleNamespace(of=lambda group: blocked_signals))
+    slot = executors._Slot(queue.SimpleQueue(), queue.SimpleQueue())
+    with executors.environment():
+        assert signal.SIGINT in slot._attempt([])
+    slot._pool.shutdown()
+    assert signal.SIGINT not in blocked_signals()
