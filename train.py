@@ -1,6 +1,12 @@
 """Train one network, or with -m a grid of them: python train.py +method=spec dataset=kmnist -m."""
 
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # while the imports below take their seconds, Ctrl-C ends it at once
 
 import hydra
 from omegaconf import DictConfig

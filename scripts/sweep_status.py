@@ -30,17 +30,22 @@ def main() -> None:
         "--watch", type=float, metavar="SECONDS", help="look again so often, until it is over"
     )
     arguments = parser.parse_args()
+    results = str(arguments.sweep or "").removeprefix("paths.results=")
+    if arguments.sweep and results != str(arguments.sweep):  # as train.py is told
+        arguments.sweep, arguments.results = None, Path(results)
     folder = arguments.sweep or newest_sweep(arguments.results)
-    sweep = Sweep(folder)
+    sweep, said = Sweep(folder), set[str]()
     print(folder)
-    while not show(sweep) and arguments.watch:
+    while not show(sweep, said) and arguments.watch:
         time.sleep(max(0.5, arguments.watch))
 
 
-def show(sweep: Sweep) -> bool:
-    """Print how far a sweep is; true if it is over."""
+def show(sweep: Sweep, said: set[str]) -> bool:
+    """Print how far a sweep is and the troubles that were not said yet; true if it is over."""
     status = sweep.status()
-    print("\n".join([status.line(), *troubles(status)]), flush=True)
+    new = [trouble for trouble in troubles(status) if trouble not in said]
+    said.update(new)
+    print("\n".join([status.line(), *new]), flush=True)
     return status.is_over
 
 

@@ -65,13 +65,15 @@ def launch(
                     largest=launcher.largest,
                     ended=lambda run: sweep.ended(run, ticker),
                 )
+                sweep.write()  # also for a job that is another's twin
     with _said_if_slow(f"collecting {len(runs)} results", launcher.config.progress):
         jobs = zip(runs, job_overrides, strict=True)
         returns = [
             _collect(launcher, run, composer.whole(overrides, number))
             for number, (run, overrides) in enumerate(jobs, start=initial_job_idx)
         ]
-    sweep.report_failures()
+    if sweep.report_failures():
+        sys.exit(1)  # Hydra would say the first error once more, and advise how to see its traceback
     return returns
 
 
@@ -103,7 +105,7 @@ class _Sweep:
 
     def begin(self) -> None:
         """Write the manifest, refuse what cannot be run, and say what is over already."""
-        self._write()
+        self.write()
         alike: dict[str, list[SweepRun]] = defaultdict(list)
         for run in self.runs:
             if run.error:
@@ -122,15 +124,15 @@ class _Sweep:
             print(f"error: {run.error}{words}", file=sys.stderr)
             # A disk that is full for a while ends one run, not the sweep.
             with contextlib.suppress(StoreError):
-                self._write()
+                self.write()
         else:
             ticker.ended(f"run {run.directory.id}{words}: {ending(run.over())}")
 
-    def report_failures(self) -> None:
-        """End with which runs failed and why, and how to go on."""
+    def report_failures(self) -> bool:
+        """End with which runs failed and why, and how to go on; false if none did."""
         failed = [run for run in self.runs if run.error]
         if not failed:
-            return
+            return False
         lines = [f"  {run.overrides or 'the run'}: {run.error}" for run in failed[:LISTED]]
         lines += [f"  and {len(failed) - LISTED} more"] if len(failed) > LISTED else []
         print(
@@ -141,8 +143,10 @@ class _Sweep:
             sep="\n",
             file=sys.stderr,
         )
+        return True
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write the manifest."""
         entries = [
             Entry(
                 run.directory.id if run.directory else None,

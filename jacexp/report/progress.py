@@ -114,15 +114,22 @@ class Sweep:
                 f"{path} is damaged ({error!r}); start the sweep's command again, which trains only what is missing"
             ) from error
 
-    def status(self) -> Status:
-        """Look at every run's files, and at the manifest again, where the launcher notes which runs it gave up."""
+    def status(self, *, is_at_work: bool = True) -> Status:
+        """Look at every run's files, and at the manifest again, where the launcher notes which runs it gave up.
+
+        Args:
+            is_at_work: whether someone may be training runs whose locks cannot be seen from here.
+
+        Returns:
+            How far the sweep is.
+        """
         with suppress(StoreError):  # the folder may have been deleted meanwhile
             self._read()
         status, remaining = Status(len(self.entries)), Remaining(self.began, self._clock())
         for entry in self.entries:
             result, trained = self._look(entry)
             if result is None:
-                self._count_unfinished(entry, trained, status, remaining)
+                self._count_unfinished(entry, trained, status, remaining, is_at_work)
                 continue
             remaining.add_over(trained, entry.before)
             if result["status"] == "done":
@@ -151,10 +158,12 @@ class Sweep:
             return None, trained
         return result or (_failure(entry.error) if entry.error else None), trained
 
-    def _count_unfinished(self, entry: Entry, trained: Trained, status: Status, remaining: Remaining) -> None:
+    def _count_unfinished(
+        self, entry: Entry, trained: Trained, status: Status, remaining: Remaining, is_at_work: bool
+    ) -> None:
         assert entry.run is not None
         is_running = is_held(self.runs / entry.run / LOCK)
-        if trained.ended is not None and not is_running:
+        if is_at_work and trained.ended is not None and not is_running:
             fresh = max(FRESH_S, 2 * (trained.pace() or 0.0))
             is_running = self._clock() - trained.ended < fresh
         status.running += is_running

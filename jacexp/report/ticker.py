@@ -51,7 +51,7 @@ class Ticker:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
-        line = self._sweep.status().line()
+        line = self._sweep.status(is_at_work=False).line()
         if self.is_live or line != self._line:
             self.say(line)
 

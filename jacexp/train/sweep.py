@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from omegaconf import DictConfig
 
-from jacexp.errors import DataError, JacexpError, RunLockedError
+from jacexp.errors import DataError, JacexpError, RunLockedError, StoreError
 from jacexp.store import RunDirectory
 from jacexp.train.fused import compatible_groups
 from jacexp.train.job import identify, rehearse
@@ -32,8 +32,12 @@ class SweepRun:
     """Its group failed as a whole, so it is tried without the others."""
 
     def over(self) -> dict[str, Any] | None:
-        """Read how the run ended; None if it has not, or failed."""
-        return self.directory.over() if self.directory else None
+        """Read how the run ended; None if it has not, or failed, or if what it left cannot be read."""
+        try:
+            return self.directory.over() if self.directory else None
+        except StoreError as error:
+            self.error = self.error or error
+            return None
 
     def held(self) -> bool:
         """Say whether a process is training the run."""
@@ -76,9 +80,9 @@ def plan(jobs: Iterable[tuple[str, DictConfig]]) -> list[SweepRun]:
             if data in missing:
                 raise missing[data]
             found = identify(cfg)
-            if found.directory.over() is None:
-                rehearse(found)
             run.directory = found.directory
+            if run.over() is None and not run.error:
+                rehearse(found)
         except DataError as error:
             missing[data] = run.error = error
         except JacexpError as error:
