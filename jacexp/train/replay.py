@@ -43,6 +43,7 @@ class Recording:
 class Replayed:
     """Takes steps by replaying a recording of each shape of batch, which is compared with an eager step first.
 
+    It is recorded with other values than it is compared with, so that whatever it would keep of them is noticed too.
     A step that cannot be recorded, or whose replay gives anything else, is taken eagerly from then on.
     """
 
@@ -77,7 +78,7 @@ class Replayed:
         try:
             recording = self._recorded(batch, noise)
             self._put_back(before)
-            recording.replay()
+            recording(batch, noise)
             self._compare(before, after)
         except torch.OutOfMemoryError:
             raise
@@ -89,9 +90,10 @@ class Replayed:
         return recording
 
     def _recorded(self, batch: Batch, noise: Noise) -> Recording:
-        tangents = None if batch.tangents is None else batch.tangents.clone()
-        own = Batch(batch.x.clone(), batch.y.clone(), tangents)
-        drawn = {name: t.clone() for name, t in noise.items()}
+        """Record a step on tensors of its own, with the values of this one in the reverse order."""
+        tangents = None if batch.tangents is None else _reversed(batch.tangents)
+        own = Batch(_reversed(batch.x), _reversed(batch.y), tangents)
+        drawn = {name: _reversed(t) for name, t in noise.items()}
         return Recording(self.record(lambda: self.step(own, drawn)), own, drawn)
 
     def _compare(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
@@ -105,6 +107,11 @@ class Replayed:
     def _put_back(self, values: Sequence[Tensor]) -> None:
         for t, value in zip(self.state, values, strict=True):
             t.copy_(value)
+
+
+def _reversed(t: Tensor) -> Tensor:
+    """Copy a tensor, laid out in memory as it is, with its numbers from last to first."""
+    return t.clone().copy_(t.flip(tuple(range(t.ndim))))
 
 
 def _tensors(batch: Batch, noise: Noise) -> list[Tensor]:

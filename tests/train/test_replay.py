@@ -114,6 +114,22 @@ def test_a_replay_that_does_something_else_is_noticed(capsys, error):
     assert "taken eagerly" in capsys.readouterr().out
 
 
+def test_a_recording_that_keeps_the_values_it_was_made_with_is_noticed(capsys):
+    state = counter()
+
+    def frozen(function):
+        before = state.clone()
+        function()
+        change = state - before
+        return lambda: state.add_(change)
+
+    step = Replayed(lambda of, _: state.add_(of.x), [state], frozen)
+    for value in (1.0, 2.0, 3.0):
+        step(Batch(torch.tensor([value, 10 * value], dtype=torch.float64), OF.y), {})
+    assert state.tolist() == [6, 60]
+    assert "taken eagerly" in capsys.readouterr().out
+
+
 def test_a_step_that_asks_the_host_is_taken_eagerly(capsys):
     state = counter()
     step = Replayed(lambda of, _: state.add_(float(of.x.sum())), [state], tape)
