@@ -14,7 +14,8 @@ WARM_UP = 3
 """Steps before a recording, in which libraries take their memory and the faster convolutions are found."""
 
 TOLERANCE = 1e-2
-"""Largest difference of a replayed step from an eager one, relative to the step: above rounding, below a mistake."""
+"""Largest difference of a replayed step from an eager one, relative to a network's step: above rounding, below a
+mistake."""
 
 Step = Callable[[Batch, Noise], None]
 """A step that reads its arguments and changes tensors in place; it asks the host for nothing in between."""
@@ -52,7 +53,7 @@ class Replayed:
 
         Args:
             step: what is recorded. Whatever else it reads must stay where it is in memory and be changed in place.
-            state: all tensors that it changes.
+            state: all tensors that it changes, (N, ...) of N networks.
             record: what records it.
         """
         self.step, self.state, self.record = step, list(state), record
@@ -99,14 +100,21 @@ class Replayed:
     def _compare(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
         for old, eager, replayed in zip(before, after, self.state, strict=True):
             finite = eager.isfinite()  # a network that is not has nothing to compare
-            off = (replayed - eager)[finite].double().norm()
-            step = (eager - old)[finite].double().norm()
-            if not off <= TOLERANCE * step:
-                raise RuntimeError(f"its replay is off by {off / step:.1e} of the step")
+            off, step = (
+                _lengths(torch.where(finite, change, 0)) for change in (replayed - eager, eager - old)
+            )
+            wrong = ~(off <= TOLERANCE * step)
+            if wrong.any():
+                raise RuntimeError(f"its replay is off by {(off / step)[wrong].max():.1e} of the step")
 
     def _put_back(self, values: Sequence[Tensor]) -> None:
         for t, value in zip(self.state, values, strict=True):
             t.copy_(value)
+
+
+def _lengths(changes: Tensor) -> Tensor:
+    """Give the length of each network's change, (N, ...) -> (N,): a long one must not hide a mistake in another."""
+    return changes.double().reshape(len(changes), -1).norm(dim=1)
 
 
 def _reversed(t: Tensor) -> Tensor:
