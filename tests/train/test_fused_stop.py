@@ -11,6 +11,7 @@ from jacexp.data import Batch
 from jacexp.methods import RegularizedModule
 from jacexp.train import stack_recorder
 from jacexp.train.fused import train_together
+from jacexp.train.job import identify
 from jacexp.train.run import run
 from jacexp.train.stack_recorder import StackRecorder
 from jacexp.train.stop import Stopped
@@ -59,6 +60,16 @@ def test_a_run_begun_in_a_stack_goes_on_alone(configure, tmp_path, monkeypatch):
         run(cfg)
     train_together(grid(configure, "spec", results=tmp_path / "b"))
     assert_same(results(tmp_path / "a"), results(tmp_path / "b"), 0)
+
+
+def test_a_run_that_diverges_after_it_went_on_says_in_which_epoch(configure, monkeypatch):
+    (cfg,) = grid(configure, "none", n=1)
+    stopped_after(3, [cfg], monkeypatch)  # after its first epoch
+    monkeypatch.setattr(Together, "means", lambda _: [{"loss": float("nan")}])
+    train_together([cfg])
+    result = identify(cfg).directory.result()
+    assert result["error"] == "the loss is not finite in epoch 1, at or before its step 3"
+    assert result["row"]["epoch"] == 1
 
 
 def test_sigterm_in_a_validation_waits_for_the_epoch(configure, tmp_path, monkeypatch):
