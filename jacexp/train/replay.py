@@ -14,7 +14,8 @@ WARM_UP = 3
 """Steps before a recording, in which libraries take their memory and the faster convolutions are found."""
 
 TOLERANCE = 1e-2
-"""Largest difference of a replayed step from an eager one, relative to the step: above rounding, below a mistake."""
+"""Largest difference of a replayed step from an eager one, relative to a network's step: above rounding, below a
+mistake."""
 
 Step = Callable[[Batch, Noise], None]
 """A step that reads its arguments and changes tensors in place; it asks the host for nothing in between."""
@@ -43,6 +44,7 @@ class Recording:
 class Replayed:
     """Takes steps by replaying a recording of each shape of batch, which is compared with an eager step first.
 
+    It is recorded with other values than it is compared with, so that whatever it would keep of them is noticed too.
     A step that cannot be recorded, or whose replay gives anything else, is taken eagerly from then on.
     """
 
@@ -51,7 +53,7 @@ class Replayed:
 
         Args:
             step: what is recorded. Whatever else it reads must stay where it is in memory and be changed in place.
-            state: all tensors that it changes.
+            state: all tensors that it changes, (N, ...) of N networks.
             record: what records it.
         """
         self.step, self.state, self.record = step, list(state), record
@@ -77,7 +79,7 @@ class Replayed:
         try:
             recording = self._recorded(batch, noise)
             self._put_back(before)
-            recording.replay()
+            recording(batch, noise)
             self._compare(before, after)
         except torch.OutOfMemoryError:
             raise
@@ -89,22 +91,35 @@ class Replayed:
         return recording
 
     def _recorded(self, batch: Batch, noise: Noise) -> Recording:
-        tangents = None if batch.tangents is None else batch.tangents.clone()
-        own = Batch(batch.x.clone(), batch.y.clone(), tangents)
-        drawn = {name: t.clone() for name, t in noise.items()}
+        """Record a step on tensors of its own, with the values of this one in the reverse order."""
+        tangents = None if batch.tangents is None else _reversed(batch.tangents)
+        own = Batch(_reversed(batch.x), _reversed(batch.y), tangents)
+        drawn = {name: _reversed(t) for name, t in noise.items()}
         return Recording(self.record(lambda: self.step(own, drawn)), own, drawn)
 
     def _compare(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
         for old, eager, replayed in zip(before, after, self.state, strict=True):
             finite = eager.isfinite()  # a network that is not has nothing to compare
-            off = (replayed - eager)[finite].double().norm()
-            step = (eager - old)[finite].double().norm()
-            if not off <= TOLERANCE * step:
-                raise RuntimeError(f"its replay is off by {off / step:.1e} of the step")
+            off, step = (
+                _lengths(torch.where(finite, change, 0)) for change in (replayed - eager, eager - old)
+            )
+            wrong = ~(off <= TOLERANCE * step)
+            if wrong.any():
+                raise RuntimeError(f"its replay is off by {(off / step)[wrong].max():.1e} of the step")
 
     def _put_back(self, values: Sequence[Tensor]) -> None:
         for t, value in zip(self.state, values, strict=True):
             t.copy_(value)
+
+
+def _lengths(changes: Tensor) -> Tensor:
+    """Give the length of each network's change, (N, ...) -> (N,): a long one must not hide a mistake in another."""
+    return changes.double().reshape(len(changes), -1).norm(dim=1)
+
+
+def _reversed(t: Tensor) -> Tensor:
+    """Copy a tensor, laid out in memory as it is, with its numbers from last to first."""
+    return t.clone().copy_(t.flip(tuple(range(t.ndim))))
 
 
 def _tensors(batch: Batch, noise: Noise) -> list[Tensor]:

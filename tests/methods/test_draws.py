@@ -31,6 +31,15 @@ def test_all_draws_of_an_epoch_differ(method):
 
 
 @pytest.mark.parametrize("method", DRAWING)
+def test_an_epoch_of_few_batches_keeps_no_draws_for_the_next_one(method):
+    draws, x = ahead(module(method)), batch(B).x
+    for number in range(2):
+        of_epochs = [draws.of(x, epoch, number) for epoch in range(2)]
+        for name, value in of_epochs[0].items():
+            assert not torch.equal(value, of_epochs[1][name])
+
+
+@pytest.mark.parametrize("method", DRAWING)
 def test_a_resumed_run_draws_what_it_would_have_drawn(method):
     draws, x = ahead(module(method)), batch(B).x
     straight = [draws.of(x, 1, number) for number in range(2 * AHEAD)]

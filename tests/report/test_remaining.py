@@ -106,6 +106,18 @@ def test_the_last_run_takes_its_own_time_however_fast_all_were_together(tmp_path
     assert runs.left() == pytest.approx(90)
 
 
+@pytest.mark.parametrize("begun", [START, START - 1000], ids=["taken up again", "under way before"])
+def test_the_last_run_s_own_time_is_that_of_its_epochs_in_this_sweep(tmp_path, begun):
+    names = [f"r{i}" for i in range(8)]
+    runs = Runs(tmp_path, names, before={names[-1]: 5})
+    runs.begin(*names[:-1])
+    runs.begin(names[-1], at=begun)
+    runs.clock += 100
+    runs.trained(EPOCHS, *names[:-1])
+    runs.trained(6, names[-1])
+    assert runs.left() == pytest.approx(4 * 100)
+
+
 def test_an_epoch_that_is_overdue_makes_the_time_longer_and_not_nothing(tmp_path):
     runs = Runs(tmp_path, ["a"])
     runs.begin("a")

@@ -81,9 +81,17 @@ def test_who_shares_a_stack_changes_no_bit(configure, tmp_path):
 
 def test_the_runs_shares_of_the_time_are_the_time(configure, tmp_path, monkeypatch):
     monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    so_far, save = [], stack_recorder.save_checkpoint
+
+    def watched(path, content):
+        so_far.append(content["progress"]["seconds"])
+        save(path, content)
+
+    monkeypatch.setattr(stack_recorder, "save_checkpoint", watched)
     start = time.perf_counter()
     train_together(grid(configure, "none"))
     wall = time.perf_counter() - start
     seconds = [RunDirectory(path).result()["row"]["train_s"] for path in (tmp_path / "runs").iterdir()]
     assert 0 < sum(seconds) < wall
     assert max(seconds) - min(seconds) < 0.002
+    assert so_far[::3] == sorted(so_far[::3]), "added up from save to save"

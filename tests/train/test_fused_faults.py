@@ -221,6 +221,23 @@ def test_a_stack_that_does_not_fit_is_halved(configure, tmp_path, monkeypatch, u
     assert_same(results(tmp_path / "swept"), undisturbed, 0)
 
 
+def test_memory_that_ends_before_anything_is_saved_begins_with_the_first_weights(
+    configure, tmp_path, monkeypatch, undisturbed
+):
+    sizes, step = [], Together.training_step
+
+    def training_step(self, batch, batch_idx):
+        sizes.append(len(self.alive))
+        if len(sizes) == 3:
+            raise torch.OutOfMemoryError
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Together, "training_step", training_step)
+    assert sweep(grid(configure, "none", results=tmp_path / "swept"))[1] == {0: "done", 1: "done", 2: "done"}
+    assert (sizes[:3], set(sizes[3:])) == ([3, 3, 3], {1, 2})
+    assert_same(results(tmp_path / "swept"), undisturbed, 0)
+
+
 def test_memory_that_ends_when_some_runs_are_over_trains_no_run_twice(
     configure, tmp_path, monkeypatch, undisturbed
 ):

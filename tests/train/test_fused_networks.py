@@ -1,14 +1,21 @@
 """Fused is sequential for the papers' other networks, a ConvNet and a VGG with batch norm, and in bf16-mixed."""
 
+import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from torch import nn
 
+from jacexp.data import Loader
 from jacexp.models import ARCHITECTURES
 from jacexp.train.job import prepare
-from tests.laws import METHODS
+from jacexp.train.outcome import evaluate
+from jacexp.train.stack_recorder import StackRecorder
+from tests.laws import METHODS, make
+from tests.networks import IMAGE, network
 from tests.train.grid import WAYS, grid, save_noise
 from tests.train.stores import assert_same, results
 
@@ -57,6 +64,20 @@ def test_vgg_with_batch_norm(configure, tmp_path, monkeypatch, method):
     noise = save_noise(tmp_path / "noise.npz", (32, 32, 3))
     words = ("protocol=spectral_vgg", "model=vgg16_bn")
     assert_fused_is_sequential(configure, tmp_path, method, *noise, *words, *STEPS_32)
+
+
+def test_a_network_is_validated_by_its_running_statistics_and_they_stay():
+    module = make("none", network("dropout_and_batch_norm", dtype=torch.float32))
+    before = copy.deepcopy(module.net)
+    x = torch.randint(256, (7, *IMAGE), generator=torch.Generator().manual_seed(0)).byte()
+    images = Loader(x, torch.arange(7) % 4, batch_size=4, shuffle=False)
+    found = StackRecorder([], [], None)._validate(
+        SimpleNamespace(precision_plugin=Precision()), module, images
+    )
+    assert found == evaluate(before.eval(), images)
+    assert module.net.training
+    for name, buffer in before.named_buffers():
+        assert torch.equal(module.net.get_buffer(name), buffer)
 
 
 @pytest.mark.parametrize("method", by_cost(METHODS, quick=("none", "spec")))

@@ -87,6 +87,8 @@ def test_a_network_that_ends_stands_still_in_replayed_steps():
     stack = together("spec")
     train(stack, 1)
     stack.end(1)
+    stack.training_step(batch(N * B), 1)  # in the same epoch
+    assert not stack.weights[1].any()
     train(stack, 1)
     assert not stack.weights[1].any()
     assert stack.weights[[0, 2]].all(dim=1).any()
@@ -111,6 +113,33 @@ def test_a_replay_that_does_something_else_is_noticed(capsys, error):
     for _ in range(4):
         step(OF, {})
     assert state.tolist() == [4, 4]
+    assert "taken eagerly" in capsys.readouterr().out
+
+
+def test_a_large_step_of_one_network_hides_no_mistake_in_another(capsys):
+    state, steps = counter(), torch.tensor([1000.0, 1.0], dtype=torch.float64)
+    step = Replayed(
+        lambda of, _: state.add_(of.x), [state], lambda _: lambda: state.add_(steps.round(decimals=-1))
+    )
+    for _ in range(2):
+        step(Batch(steps, OF.y), {})
+    assert state.tolist() == [2000, 2]
+    assert "taken eagerly" in capsys.readouterr().out
+
+
+def test_a_recording_that_keeps_the_values_it_was_made_with_is_noticed(capsys):
+    state = counter()
+
+    def frozen(function):
+        before = state.clone()
+        function()
+        change = state - before
+        return lambda: state.add_(change)
+
+    step = Replayed(lambda of, _: state.add_(of.x), [state], frozen)
+    for value in (1.0, 2.0, 3.0):
+        step(Batch(torch.tensor([value, 10 * value], dtype=torch.float64), OF.y), {})
+    assert state.tolist() == [6, 60]
     assert "taken eagerly" in capsys.readouterr().out
 
 
