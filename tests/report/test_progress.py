@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -247,9 +248,31 @@ def test_a_log_ends_with_the_sweep_s_line(sweep, monkeypatch):
     assert log.getvalue().splitlines() == ["run a ended", line, "run b ended", line]
 
 
+def test_nobody_runs_on_when_a_sweep_has_stopped(sweep):
+    sweep.under_way("a", n_epochs=2, seconds=2.0, age=1.0)
+    log = io.StringIO()
+    with ticker.Ticker(sweep.folder, "auto", log):
+        assert "1 running" in sweep.line()
+    assert log.getvalue().startswith("0 of 1 done, 1 waiting")
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_the_script_says_each_trouble_once(sweep, capsys):
+    script = runpy.run_path(str(ROOT / "scripts" / "sweep_status.py"))
+    sweep.add("a", error="resume.ckpt is damaged")
+    seen, said = Sweep(sweep.folder), set()
+    script["show"](seen, said)
+    sweep.add("b", error="no space left")
+    script["show"](seen, said)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[-1].strip() for line in lines if line.startswith("failed")] == [
+        "resume.ckpt is damaged",
+        "no space left",
+    ]
 
 
 def test_the_script_prints_one_clear_error(tmp_path):

@@ -41,7 +41,10 @@ def test_a_sweep_does_what_is_missing_and_goes_on_after_what_cannot_run(tmp_path
     assert "error: lr=-1.0: the learning rate must be positive" in first.stderr
     assert "Traceback" not in first.stderr
     assert "2 of 6 runs failed" in first.stderr
-    status = sweep_status("--results", tmp_path)
+    last = first.stderr.splitlines()[-1].strip()
+    assert last.startswith("python "), "the way to go on is the last word"
+    assert "HYDRA_FULL_ERROR" not in first.stderr
+    status = sweep_status(f"paths.results={tmp_path}")
     assert "2 of 6 done, 2 failed, 2 diverged; best validation accuracy" in status.stdout
     assert "train.lr=-1 seed=0: lr=-1.0: the learning rate must be positive" in status.stdout
     assert sorted((r["lr"], r["seed"], r["status"]) for r in rows(tmp_path)) == [
@@ -97,6 +100,22 @@ def test_a_sweep_that_cannot_be_is_one_error(tmp_path, monkeypatch, capsys, word
     assert says in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_while_the_program_begins_ends_it_without_a_traceback(tmp_path):
+    started = subprocess.Popen(
+        [sys.executable, "-X", "importtime", str(TRAIN), "+method=none", f"paths.results={tmp_path}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    for line in started.stderr:
+        if line.split("|")[-1].strip() == "omegaconf":  # among the first of the imports that take seconds
+            break
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == -signal.SIGINT
+    assert "Traceback" not in said
 
 
 def test_flags_may_stand_anywhere():

@@ -51,6 +51,19 @@ class Recorded(InProcess):
         return super().train(groups)
 
 
+def test_a_result_that_cannot_be_read_is_one_run_s_failure(configure):
+    runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
+    for damaged, when in ((runs[0], "before"), (runs[1], "after")):
+        damaged.directory.path.mkdir(parents=True, exist_ok=True)
+        (damaged.directory / "result.json").write_text(when)
+    again = plan(jobs(configure, "seed=0"))
+    assert again[0].directory is not None
+    assert "result.json" in str(again[0].error)
+    train(runs)
+    assert statuses(runs) == [None, None, "done"]
+    assert all("result.json" in str(run.error) for run in runs[:2])
+
+
 def test_a_run_is_named_as_when_it_is_prepared(configure):
     for words in [
         (),
