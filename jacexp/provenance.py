@@ -45,13 +45,15 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str:
-    """Give the commit of the checkout that is running, with ``+`` where files differ; empty outside a checkout."""
+    """Give the commit of the checkout that is running, with ``+`` where files differ; empty outside a checkout.
+
+    Files in ``results`` do not count: there every run adds its row, and none reads another's.
+    """
     root = Path(__file__).parents[1]
-    here = {
-        **os.environ,
-        "GIT_CEILING_DIRECTORIES": str(root.parent),
-    }  # not a repository that holds the environment
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    # Not a repository that holds the environment.
+    here = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}
+    changed = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"]
+    commands = (["git", "rev-parse", "HEAD"], changed)
     try:
         done = [
             subprocess.run(c, cwd=root, env=here, capture_output=True, text=True, check=True).stdout

@@ -25,6 +25,8 @@ def checkout(tmp_path):
     package.mkdir(parents=True)
     path = package / "provenance.py"
     path.write_text(Path(provenance.__file__).read_text())
+    (package.parent / "results").mkdir()
+    (package.parent / "results" / "runs.csv").write_text("run\n")
     git("init", cwd=package.parent)
     git("add", ".", cwd=package)
     git("commit", "-m", "first", cwd=package)
@@ -43,7 +45,8 @@ def test_the_revision_is_that_of_the_package_s_own_checkout(checkout, monkeypatc
     monkeypatch.chdir(tmp_path)
     commit = git("rev-parse", "HEAD", cwd=path.parent)
     (path.parent / "untracked").write_text("")
-    assert revision() == commit
+    (path.parents[1] / "results" / "runs.csv").write_text("run\nanother\n")
+    assert revision() == commit, "a run's row in a table changes no number"
     path.write_text(path.read_text() + "\n")
     assert revision() == commit + "+"
 
