@@ -45,9 +45,11 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str:
-    """Give the commit of the checkout that is running, with ``+`` where files differ; empty outside a checkout.
+    """Give the commit of the checkout that is running.
 
-    Files in ``results`` do not count: there every run adds its row, and none reads another's.
+    Returns:
+        Its name, with ``+`` where files differ; empty outside a checkout. Files in ``results`` do not count: there
+        every run adds its row, and none reads another's.
     """
     root = Path(__file__).parents[1]
     # Not a repository that holds the environment.
