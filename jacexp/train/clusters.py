@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from jacexp.train.sweep import Executor, Group
 
 POLL_S = 1.0
 """How often is looked for what has ended."""
+
+ENDED = "jacexp: saved, and ended by SIGTERM"
+"""What a job's log says when Slurm ends it, as by scancel."""
 
 CONNECT_S = 10.0
 """How long a cluster may take to answer."""
@@ -107,6 +111,7 @@ class Resumable(Task):
             signal.signal(signal.SIGUSR2, requeue)
             if asked:
                 os.kill(os.getpid(), signal.SIGUSR2)
+            print(ENDED, file=sys.stderr, flush=True)
             raise
         finally:
             signal.signal(signal.SIGUSR2, requeue)
@@ -184,7 +189,7 @@ class Submitit:
         job = one.job
         if one.is_over():
             return False, None
-        if job.state.startswith("CANCELLED"):
+        if job.state.startswith("CANCELLED") or (not job.done() and _was_ended(job)):
             return False, JacexpError(f"job {job.job_id} was cancelled")
         lost = JacexpError(f"job {job.job_id} was lost {one.attempt} times; see {job.paths.stderr}")
         if not job.done():
@@ -193,6 +198,14 @@ class Submitit:
             return False, job.result()
         except self.errors:
             return True, lost
+
+
+def _was_ended(job: Any) -> bool:
+    """Whether a job that is gone was asked to end: a cluster without accounting does not tell that from a lost one."""
+    try:
+        return ENDED in job.paths.stderr.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
 
 
 class _Submitted:
