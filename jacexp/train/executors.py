@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from jacexp.errors import JacexpError
 from jacexp.train.fused import train_together
 from jacexp.train.progress import in_sweep
 from jacexp.train.run import run
-from jacexp.train.stop import Stopped, end_if_requested
+from jacexp.train.stop import Stopped, deaf_children, end_if_requested
 from jacexp.train.sweep import Group
 
 ATTEMPTS = 3
@@ -168,7 +168,7 @@ class _Slot(threading.Thread):
             try:
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, get_context("spawn"), _begin_worker)
-                    with _deaf_to_ctrl_c():
+                    with deaf_children(signal.SIGINT):  # it imports for seconds, and is asked by this process
                         begun = self._pool.submit(os.getpid)
                     self._pid = begun.result()
                 if self.is_ending:  # asked while the process began, which takes seconds
@@ -205,17 +205,6 @@ def _end_with_parent() -> None:
     while True:  # the first one saves what is trained, the next one ends the process
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Block Ctrl-C in this thread: a process that it starts inherits that, and imports for seconds undisturbed."""
-    resource_tracker.ensure_running()  # it would otherwise be started inside, and unblock it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

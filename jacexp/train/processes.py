@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from collections.abc import Callable, Sequence
+from contextlib import chdir, suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # not there in every build of torch
 
 from jacexp.errors import JacexpError
-from jacexp.train.stop import SIGNALS, Stopped, request_stop, stop_requested
+from jacexp.train.stop import SIGNALS, Stopped, deaf_children, request_stop, stop_requested
 
 POLL_S = 0.2
 """How often the parent looks whether it was asked to stop."""
@@ -112,7 +112,7 @@ def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     members: list[_Member] = []
     try:
-        with _deaf_children():
+        with deaf_children(*SIGNALS):
             for number in range(n):
                 members.append(_Member(work, Rank(number, n, meeting.port), args))  # noqa: PERF401
         failures = _watch(members)
@@ -140,17 +140,6 @@ def _watch(members: Sequence[_Member]) -> list[_Failure]:
             for member in members:
                 member.ask_to_stop()
     return [member.failure for member in members if member.failure]
-
-
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Block the signals that ask to stop: processes started inside inherit that, and this one hears them afterwards."""
-    resource_tracker.ensure_running()  # it would otherwise be started inside, and unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _member(connection: Connection, folder: Path, work: Callable[..., Any], rank: Rank, *args: Any) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -89,6 +90,17 @@ def rest(seconds: float, saved: str = "what is trained is saved") -> None:
         if time.monotonic() >= until:
             return
         time.sleep(0.1)
+
+
+@contextmanager
+def deaf_children(*signals: signal.Signals) -> Iterator[None]:
+    """Block signals in this thread: processes started inside inherit that, and this one hears them afterwards."""
+    resource_tracker.ensure_running()  # it would otherwise be started inside, and unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def request_stop() -> None:

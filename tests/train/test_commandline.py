@@ -24,6 +24,17 @@ def train(*arguments, results):
     return subprocess.run(command, capture_output=True, text=True, cwd=results, env=environment, check=False)
 
 
+def refused(monkeypatch, capsys, *words):
+    """Run train.py in this process, see it end with exit code 1 and no traceback, and give what it said."""
+    monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(TRAIN), run_name="__main__")
+    errors = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" not in errors
+    return errors
+
+
 def sweep_status(*arguments):
     command = [sys.executable, str(ROOT / "scripts" / "sweep_status.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True)
@@ -71,13 +82,7 @@ def test_a_sweep_does_what_is_missing_and_goes_on_after_what_cannot_run(tmp_path
     ],
 )
 def test_wrong_words_end_at_once_with_one_message(tmp_path, monkeypatch, capsys, words, says):
-    monkeypatch.setattr(sys, "argv", [str(TRAIN), *words, f"paths.results={tmp_path}"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(TRAIN), run_name="__main__")
-    errors = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert says in errors
-    assert "Traceback" not in errors
+    assert says in refused(monkeypatch, capsys, *words, f"paths.results={tmp_path}")
     assert not list(tmp_path.iterdir())
 
 
@@ -92,13 +97,7 @@ def test_wrong_words_end_at_once_with_one_message(tmp_path, monkeypatch, capsys,
 )
 def test_a_sweep_that_cannot_be_is_one_error(tmp_path, monkeypatch, capsys, words, says):
     words = ("+method=none", *SHORT, "-m", *words, f"paths.results={tmp_path}")
-    monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(TRAIN), run_name="__main__")
-    errors = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert says in errors
-    assert "Traceback" not in errors
+    assert says in refused(monkeypatch, capsys, *words)
     assert not (tmp_path / "runs").exists()
 
 
