@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,11 +10,10 @@ from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
 from jacexp.models.convnet import convnet_cifar, convnet_mnist
-from jacexp.models.init import initialize
+from jacexp.models.init import initialized
 from jacexp.models.lenet import lenet
 from jacexp.models.network import Network, Normalize
 from jacexp.models.vgg import vgg16_bn
-from jacexp.random import make_generator
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Architecture:
         filters: its default filter counts; empty where the paper fixes all layers, and pooling with them.
     """
 
-    body: Callable[..., nn.Sequential]
+    body: Callable[..., nn.Module]
     init: str
     filters: tuple[int, ...] = ()
 
@@ -79,10 +79,8 @@ def build(
         switches = {"filters": tuple(filters or architecture.filters), "pool": pool}
     elif filters or pool != "floor":
         raise ConfigError(f"model={name} has neither filters nor pool to choose: leave both out")
-    with torch.device("meta"):  # shapes only: the constructors would draw from the global generator
-        body = architecture.body(in_shape, n_classes, **switches)
-    body.to_empty(device="cpu")
-    initialize(body, init or architecture.init, make_generator(seed, "init"))
+    make = partial(architecture.body, in_shape, n_classes, **switches)
+    body = initialized(make, init or architecture.init, seed)
     origin = {"name": name, "in_shape": tuple(in_shape), "n_classes": n_classes, "init": init, **switches}
     return Network(Normalize(mean.to(torch.float32), std.to(torch.float32)), body, n_classes, origin)
 

@@ -37,7 +37,7 @@ def convnet(
         pool: ``floor`` or ``ceil``, see ``POOLS``.
 
     Returns:
-        The body, with weights that are not for use before ``initialize``.
+        The body, with the initial weights of PyTorch's layers.
 
     Raises:
         ConfigError: for an unknown pool, a wrong number of filter counts, or images that are too small.

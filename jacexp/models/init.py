@@ -1,12 +1,19 @@
 """Initial weights, drawn from a generator and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from math import sqrt
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from jacexp.errors import ConfigError
+from jacexp.random import make_generator, stream_seed
+
+Body = TypeVar("Body", bound=nn.Module)
 
 Affine = nn.Conv2d | nn.Linear
 """The layers with weights W (out, in, …) and a bias; fan_in = in·k·k, fan_out = out·k·k."""
@@ -48,14 +55,14 @@ SCHEMES: dict[str, Callable[[Affine, torch.Generator], None]] = {
     "torch": pytorch,
     "torchvision": torchvision,
 }
-"""The values of the switch ``init``. Batch norm starts as the identity in all of them."""
+"""The values of the switch ``init``."""
 
 
 def initialize(body: nn.Module, scheme: str, generator: torch.Generator) -> None:
-    """Give every layer of a body its initial weights, in the order of ``body.modules()``.
+    """Draw the weights of all convolutions and linear layers anew, in the order of ``body.modules()``.
 
     Args:
-        body: a network whose parameters all belong to convolutions, linear layers and batch norms.
+        body: the network; its other layers keep what their constructors gave them.
         scheme: a name in ``SCHEMES``.
         generator: the one source of randomness, on the device of the parameters.
 
@@ -67,5 +74,52 @@ def initialize(body: nn.Module, scheme: str, generator: torch.Generator) -> None
     for layer in body.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             SCHEMES[scheme](layer, generator)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
+
+
+def initialized(make: Callable[[], Body], scheme: str, seed: int) -> Body:
+    """Build a body on the CPU whose initial weights come from the seed's stream ``init`` and from nowhere else.
+
+    Layers keep the initialisation of their own constructors, drawn from that stream too, but for those that the
+    scheme draws. The global generator is left as it was.
+
+    Args:
+        make: builds the body.
+        scheme: a name in ``SCHEMES``.
+        seed: the run's seed.
+
+    Returns:
+        The body, in train mode.
+
+    Raises:
+        ConfigError: for an unknown scheme, or naming a parameter or buffer that nothing initialises.
+    """
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]), _marked_memory():
+        torch.default_generator.manual_seed(stream_seed(seed, "init"))
+        body = make()
+    initialize(body, scheme, make_generator(seed, "init"))
+    for name, tensor in chain(body.named_parameters(), body.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta or _is_marked(tensor):
+            raise ConfigError(
+                f"{type(body).__name__}.{name} has no initial value: give it one where the layer is constructed"
+            )
+    return body
+
+
+@contextmanager
+def _marked_memory() -> Iterator[None]:
+    """Fill memory that PyTorch allocates and does not initialise with NaN, or the largest integer."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _is_marked(tensor: Tensor) -> bool:
+    if tensor.is_floating_point() or tensor.is_complex():
+        return bool(tensor.isnan().any())
+    return tensor.dtype != torch.bool and bool((tensor == torch.iinfo(tensor.dtype).max).any())

@@ -19,7 +19,7 @@ def lenet(in_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
         n_classes: the number of logits.
 
     Returns:
-        The body, with weights that are not for use before ``initialize``.
+        The body, with the initial weights of PyTorch's layers.
 
     Raises:
         ConfigError: for images that are too small.

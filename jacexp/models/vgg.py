@@ -21,7 +21,7 @@ def vgg16_bn(in_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
         n_classes: the number of logits.
 
     Returns:
-        The body, with weights that are not for use before ``initialize``.
+        The body, with the initial weights of PyTorch's layers.
 
     Raises:
         ConfigError: for other than 3 channels, or images that are too small.

@@ -1,3 +1,4 @@
+import hashlib
 import math
 
 import pytest
@@ -35,6 +36,25 @@ def test_the_vgg_runs_on_small_images(make):
     assert logits.isfinite().all()
     assert net.body.features[1].num_batches_tracked == 1
     torch.fx.symbolic_trace(net.body)
+
+
+WEIGHTS = {
+    "lenet": "22c84f61285ea676",
+    "convnet_mnist": "872b0ed04f75b90b",
+    "convnet_cifar": "50fb64e9423c48e0",
+    "vgg16_bn": "89bfa8b6b75ccd73",
+}
+"""SHA-256 of the state that seed 0 has always started from."""
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_seed_has_the_weights_that_it_always_had(make, name):
+    if name == "vgg16_bn" and "AVX" not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("normal draws differ in the last bit between vectorised and other CPUs")
+    digest = hashlib.sha256()
+    for key, tensor in make(name).body.state_dict().items():
+        digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
+    assert digest.hexdigest().startswith(WEIGHTS[name])
 
 
 @pytest.mark.parametrize("name", SMALL)

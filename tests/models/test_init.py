@@ -6,6 +6,7 @@ from torch import nn
 
 from jacexp.errors import ConfigError
 from jacexp.models import SCHEMES, initialize
+from jacexp.models.init import initialized as initialized_body
 
 CONV = (8, 16, 5)  # in, out, kernel: fan_in 200, fan_out 400
 N_WEIGHTS = 8 * 16 * 25
@@ -64,22 +65,6 @@ def test_biases_start_at_zero(scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_batch_norm_starts_as_the_identity(scheme):
-    body = small_body()
-    norm = body[1]
-    with torch.no_grad():
-        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-            tensor.fill_(7)
-        norm.num_batches_tracked.fill_(7)
-    initialize(body, scheme, torch.Generator().manual_seed(0))
-    assert (norm.weight == 1).all()
-    assert (norm.running_var == 1).all()
-    assert not norm.bias.any()
-    assert not norm.running_mean.any()
-    assert norm.num_batches_tracked == 0
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
 def test_layers_without_a_bias_are_welcome(scheme):
     layer = nn.Conv2d(1, 2, 3, bias=False)
     initialize(layer, scheme, torch.Generator().manual_seed(0))
@@ -89,3 +74,63 @@ def test_layers_without_a_bias_are_welcome(scheme):
 def test_an_unknown_scheme_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"init='xavier'.*toolbox, torch, torchvision"):
         initialized("xavier")
+
+
+class Transformer(nn.Module):
+    """Positions, a token and a table beside layers that draw in their own ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Parameter(0.02 * torch.randn(5, 8))
+        self.token = nn.Embedding(3, 8)
+        self.norm = nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.recurrent = nn.GRU(8, 8)
+        self.batch_norm = nn.BatchNorm1d(8)
+        self.head = nn.Linear(8, 4)
+        self.register_buffer("table", torch.linspace(0, 1, 5), persistent=False)
+
+
+def tensors(body):
+    return dict([*body.named_parameters(), *body.named_buffers()])
+
+
+def test_layers_of_any_kind_keep_their_own_initialisation_drawn_from_the_seed_alone():
+    bodies = []
+    for seed, elsewhere in ((0, 1), (0, 2), (3, 1)):
+        torch.manual_seed(elsewhere)
+        before = torch.get_rng_state()
+        bodies.append(tensors(initialized_body(Transformer, "toolbox", seed)))
+        assert torch.equal(torch.get_rng_state(), before)
+    one, again, other = bodies
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    drawn = ["positions", "token.weight", "attention.in_proj_weight", "recurrent.weight_hh_l0", "head.weight"]
+    assert not any(torch.equal(one[name], other[name]) for name in drawn)
+    assert one["positions"].std().item() == pytest.approx(0.02, rel=0.5)
+    assert torch.equal(one["norm.weight"], torch.ones(8))
+    assert torch.equal(one["batch_norm.running_var"], torch.ones(8))
+    assert torch.equal(one["table"], torch.linspace(0, 1, 5))
+    assert not one["head.bias"].any(), "the scheme draws what it knows"
+
+
+def forgotten(kind):
+    def make():
+        net = nn.Sequential(nn.Linear(2, 2))
+        if kind == "parameter":
+            net.scale = nn.Parameter(torch.empty(3))
+        elif kind == "buffer":
+            net.register_buffer("scale", torch.empty(3, dtype=torch.int64))
+        elif kind == "meta":
+            net.scale = nn.Parameter(torch.ones(3, device="meta"))
+        else:
+            net.scale = nn.UninitializedParameter()
+        return net
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["parameter", "buffer", "meta", "lazy"])
+def test_what_nothing_initialises_is_refused_by_name(kind):
+    with pytest.raises(ConfigError, match=r"Sequential\.scale has no initial value"):
+        initialized_body(forgotten(kind), "torch", 0)
+    assert not torch.are_deterministic_algorithms_enabled()
