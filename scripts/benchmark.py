@@ -28,10 +28,9 @@ from jacexp.benchmark.lightning import lightning_overhead
 from jacexp.benchmark.profiling import profile_stack
 from jacexp.benchmark.steps import ENGINES, IMAGES, METHODS, MODULES, Case, measure, table, timing_row
 from jacexp.benchmark.sweeps import modes, network_steps_per_second
-from jacexp.columns import TIMING
 from jacexp.errors import ConfigError, JacexpError
-from jacexp.provenance import provenance
-from jacexp.store import append_rows
+from jacexp.store.provenance import provenance
+from jacexp.store.tables import TIMING, append_rows
 
 
 def _check(*numbers: int | None, device: str = "cpu") -> None:

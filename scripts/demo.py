@@ -12,7 +12,8 @@ from jacexp.data import Split
 from jacexp.errors import JacexpError
 from jacexp.evaluate import white_noise
 from jacexp.report.style import add_legend, column_style, draw_band, figure
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
 from jacexp.train.config import register
 from jacexp.train.job import prepare
 from jacexp.train.run import run

@@ -20,7 +20,7 @@ from jacexp.errors import ConfigError, StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
 from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
-from jacexp.store import write_json
+from jacexp.store.runs import write_json
 from jacexp.train.clusters import make_executor
 from jacexp.train.commandline import reported
 from jacexp.train.stop import stop_signals

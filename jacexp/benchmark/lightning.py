@@ -15,7 +15,7 @@ from jacexp.methods import Recipe
 from jacexp.methods.none import Plain
 from jacexp.models import build
 from jacexp.random import make_generator
-from jacexp.store import RunDirectory
+from jacexp.store.runs import RunDirectory
 from jacexp.train.recorder import Recorder
 from jacexp.train.trainer import make_trainer
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
-from jacexp.columns import PROVENANCE
 from jacexp.data import Batch
 from jacexp.jacobian.cost import METHODS as COUNTED
 from jacexp.jacobian.cost import floor, layers_of
@@ -22,6 +21,7 @@ from jacexp.methods import Noise, at, fast_at, fast_tbp, frob, l2, loss_ibp, pre
 from jacexp.methods.base import RegularizedModule
 from jacexp.models import Network, build
 from jacexp.random import make_generator
+from jacexp.store.tables import PROVENANCE
 
 IMAGES = {
     "lenet": (1, 28, 28),

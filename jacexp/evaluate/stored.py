@@ -1,8 +1,8 @@
 """Evaluations of stored runs: which runs, which points are missing, and where the new ones go."""
 
 import csv
+import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,14 +12,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from jacexp.columns import CURVES, DISTANCES, RUNS, STRENGTHS
 from jacexp.data import ImageSet, load
 from jacexp.errors import ConfigError, StoreError
 from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.registry import Outcome, evaluate, find
 from jacexp.evaluate.samples import Progress
-from jacexp.provenance import provenance
-from jacexp.store import RunDirectory, append_rows, finished_runs, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.provenance import provenance
+from jacexp.store.runs import RunDirectory, finished_runs, write_atomically
+from jacexp.store.tables import CURVES, DISTANCES, RUNS, STRENGTHS, append_rows
 
 IDENTITY = ("run", "dataset", "model", "method", "seed", *STRENGTHS)
 """The columns of ``curves.csv`` that are those of the run."""
@@ -201,9 +202,11 @@ def _store_distances(path: Path, samples: pd.DataFrame) -> None:
     """Write the distance of every image that is classified correctly; inf where no boundary was found."""
     right = samples[samples["correct"]].rename(columns={"sample": "index"})
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    right.assign(found=right["found"].astype(int))[list(DISTANCES)].to_csv(partial, index=False)
-    partial.replace(path)
+    table = io.BytesIO()
+    right.assign(found=right["found"].astype(int))[list(DISTANCES)].to_csv(
+        table, index=False, compression="gzip"
+    )
+    write_atomically(path, table.getbuffer())
 
 
 def _same(stored: object, wanted: str) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jacexp.errors import StoreError
-from jacexp.lock import LOCK, is_held
 from jacexp.report.remaining import Remaining, Trained
+from jacexp.store.runs import LOCK, is_held
 
 MANIFEST = "sweep.json"
 """The file in a sweep's folder that lists its runs."""

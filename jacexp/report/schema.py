@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from jacexp.columns import CURVES, DISTANCES, RUNS, TIMING, Kind
 from jacexp.errors import StoreError
+from jacexp.store.tables import CURVES, DISTANCES, RUNS, TIMING, Kind
 
 CONFIG = (
     *("dataset", "model", "method", "protocol", "select", "seed", "lam", "beta", "epsilon", "options", "lr"),

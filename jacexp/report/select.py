@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from jacexp.columns import RUNS, STRENGTHS
 from jacexp.errors import StoreError
 from jacexp.report.paper import (
     EXPERIMENTS,
@@ -28,6 +27,7 @@ from jacexp.report.paper import (
     size_experiment,
 )
 from jacexp.report.schema import Store
+from jacexp.store.tables import RUNS, STRENGTHS
 
 How = Literal["holdout", "paper"]
 

@@ -1,6 +1,5 @@
 """From a folder of results to tables, scorecard and figures in it: everything is made first, then written."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from jacexp.errors import StoreError
 from jacexp.report import render, robustness, scorecard, sheet, tables
 from jacexp.report.schema import read_store
 from jacexp.report.select import How, Selection
+from jacexp.store.runs import write_atomically
 
 
 def write_tables(results: Path, how: How) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -72,9 +72,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
         for name, content in contents.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            partial.write_bytes(content)
-            partial.replace(path)
+            write_atomically(path, content)
             written.append(path)
     except OSError as error:
         raise StoreError(

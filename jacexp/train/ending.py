@@ -6,8 +6,8 @@ takes up the run next records it.
 
 from typing import Any
 
-from jacexp.columns import RUNS
-from jacexp.store import RunDirectory, append_rows, write_json
+from jacexp.store.runs import RunDirectory, write_json
+from jacexp.store.tables import RUNS, append_rows
 
 PENDING = ".ending.json"
 """The result of a run until its row stands in ``runs.csv``; then it becomes ``result.json``."""

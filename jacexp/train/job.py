@@ -12,7 +12,7 @@ from jacexp.data import AUGMENTS, ImageSet, Loader, Split, load, split, split_so
 from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.models import Network, build
-from jacexp.store import RunDirectory, run_id
+from jacexp.store.runs import RunDirectory, run_id
 from jacexp.train.config import check, data_root, hyperparameters, method_class, recipe, science
 
 EVALUATION_BATCH = 1000

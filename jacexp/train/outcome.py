@@ -13,8 +13,9 @@ from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network
-from jacexp.provenance import provenance
-from jacexp.store import load_network, save_network, write_atomically
+from jacexp.store.checkpoint import load_network, save_network
+from jacexp.store.provenance import provenance
+from jacexp.store.runs import write_atomically
 from jacexp.train import ending
 from jacexp.train.config import changed_switches, hyperparameters
 from jacexp.train.job import Job

@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from jacexp.data import Loader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import RunDirectory, read_checkpoint, save_network, write_atomically
+from jacexp.store.checkpoint import read_checkpoint, save_network
+from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.stop import Stopped, stop_requested
 
 SAVE_EVERY = 600.0

@@ -14,7 +14,8 @@ from jacexp.data import Loader, StackedLoader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
-from jacexp.store import RunDirectory, read_checkpoint, save_checkpoint, snapshot
+from jacexp.store.checkpoint import read_checkpoint, save_checkpoint, snapshot
+from jacexp.store.runs import RunDirectory
 from jacexp.train.job import Job
 from jacexp.train.recorder import CHECK_EVERY, Diverged, best_row, write_metrics
 from jacexp.train.stop import Stopped, stop_requested

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from jacexp.errors import DataError, JacexpError, RunLockedError, StoreError
-from jacexp.store import RunDirectory
+from jacexp.store.runs import RunDirectory
 from jacexp.train.fused import compatible_groups
 from jacexp.train.job import identify, rehearse
 from jacexp.train.stop import end_if_requested, rest

@@ -15,7 +15,7 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 
 from jacexp.methods.share import Share
-from jacexp.store import read_checkpoint, save_checkpoint
+from jacexp.store.checkpoint import read_checkpoint, save_checkpoint
 from jacexp.train.progress import progress_callbacks
 from jacexp.train.recorder import Recorder
 

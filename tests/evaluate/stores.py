@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from jacexp.columns import RUNS
 from jacexp.data import load
 from jacexp.models import build
-from jacexp.store import RunDirectory, save_network, write_json
+from jacexp.store.checkpoint import save_network
+from jacexp.store.runs import RunDirectory, write_json
+from jacexp.store.tables import RUNS
 
 
 def add_run(

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from jacexp.columns import CURVES
 from jacexp.errors import ConfigError, StoreError
 from jacexp.evaluate import stored
 from jacexp.evaluate.stored import evaluate_run, matching
 from jacexp.models import Network, Normalize
+from jacexp.store.tables import CURVES
 from tests.evaluate.stores import add_run
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jacexp.columns import CURVES, RUNS, TIMING
 from jacexp.report.paper import SWITCHES, Experiment
+from jacexp.store.tables import CURVES, RUNS, TIMING
 
 PROTOCOL = {"P1": "ibp", "P2": "spectral"}
 PROVENANCE = {

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from jacexp.columns import CURVES, RUNS, TIMING
 from jacexp.errors import StoreError
 from jacexp.report.paper import EXPERIMENTS
 from jacexp.report.schema import read_store, read_table
+from jacexp.store.tables import CURVES, RUNS, TIMING
 
 FMNIST = EXPERIMENTS["P2"][2]
 

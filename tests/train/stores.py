@@ -5,7 +5,8 @@ import csv
 import pytest
 import torch
 
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
 
 VARYING = ("train_s", "started", "command", "git")
 """Columns that two runs of one configuration may differ in."""

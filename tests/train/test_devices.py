@@ -9,7 +9,7 @@ import torch
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.methods.share import Share
-from jacexp.store import load_network
+from jacexp.store.checkpoint import load_network
 from jacexp.train import recorder, stack_recorder
 from jacexp.train.devices import differences, fit_share, process_group
 from jacexp.train.fit import fit

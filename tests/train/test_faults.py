@@ -11,7 +11,8 @@ import torch
 
 from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import append_rows, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.tables import append_rows
 from jacexp.train import ending, outcome
 from jacexp.train import run as run_module
 from jacexp.train.job import prepare

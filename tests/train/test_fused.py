@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from jacexp.store import RunDirectory
+from jacexp.store.runs import RunDirectory
 from jacexp.train import stack_recorder
 from jacexp.train.fused import train_together
 from tests.laws import METHODS

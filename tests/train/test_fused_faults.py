@@ -9,7 +9,7 @@ import torch
 
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import save_checkpoint
+from jacexp.store.checkpoint import save_checkpoint
 from jacexp.train import fused, stack_recorder
 from jacexp.train.executors import InProcess
 from jacexp.train.fused import compatible_groups, train_together

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from jacexp.errors import JacexpError
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
 from jacexp.train.job import prepare
 from jacexp.train.processes import run_together
 from jacexp.train.run import run

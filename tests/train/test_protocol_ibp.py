@@ -14,7 +14,8 @@ from torch import nn
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError, DataError
 from jacexp.models import ARCHITECTURES
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
 from jacexp.train.commandline import checked_arguments
 from jacexp.train.config import recipe, register
 from jacexp.train.job import loaders, prepare

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from jacexp.errors import ConfigError, StoreError
-from jacexp.store import RunDirectory, load_network, read_checkpoint
+from jacexp.store.checkpoint import load_network, read_checkpoint
+from jacexp.store.runs import RunDirectory
 from jacexp.train.run import run
 
 
@@ -28,7 +29,7 @@ from jacexp.train.run import run
         (("+method=none", "data.subset=5000"), "1437"),
         (("+method=none", "model=vgg16_bn"), "vgg16_bn"),
         (("+method=none", "model=lenet", "model.name=alexnet"), "alexnet"),
-        (("+method=none", "method._target_=jacexp.store.RunDirectory"), "RegularizedModule"),
+        (("+method=none", "method._target_=jacexp.store.runs.RunDirectory"), "RegularizedModule"),
         (("+method=none", "method._target_=jacexp.methods.nothing.Here"), "cannot be imported"),
     ],
 )

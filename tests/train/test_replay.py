@@ -5,7 +5,8 @@ import torch
 
 from jacexp.data import Batch
 from jacexp.methods import Recipe
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
 from jacexp.train import fused
 from jacexp.train.fused import train_together
 from jacexp.train.replay import Replayed, record_on

@@ -6,11 +6,12 @@ import json
 import pytest
 import torch
 
-from jacexp.columns import RUNS
 from jacexp.data import epoch_order
 from jacexp.errors import JacexpError, StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store import RunDirectory, load_network
+from jacexp.store.checkpoint import load_network
+from jacexp.store.runs import RunDirectory
+from jacexp.store.tables import RUNS
 from jacexp.train import outcome
 from jacexp.train.job import loaders, prepare
 from jacexp.train.outcome import evaluate

@@ -15,7 +15,8 @@ from torch import nn
 
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
-from jacexp.store import RunDirectory, load_network, read_checkpoint
+from jacexp.store.checkpoint import load_network, read_checkpoint
+from jacexp.store.runs import RunDirectory
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
 from jacexp.train.job import prepare

@@ -51,7 +51,7 @@ def git_revision() -> str:
         Its name, with ``+`` where files differ; empty outside a checkout. Files in ``results`` do not count: there
         every run adds its row, and none reads another's.
     """
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     # Not a repository that holds the environment.
     here = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}
     changed = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jacexp import provenance
+from jacexp.store import provenance
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GIT = ("git", "-c", "user.name=n", "-c", "user.email=e@e", "-c", "commit.gpgsign=false")
 
 
@@ -21,15 +21,16 @@ def git(*words, cwd):
 @pytest.fixture
 def checkout(tmp_path):
     """A repository with the module in it, and a function that asks the module afresh."""
-    package = tmp_path / "repository" / "jacexp"
+    package = tmp_path / "repository" / "jacexp" / "store"
     package.mkdir(parents=True)
     path = package / "provenance.py"
     path.write_text(Path(provenance.__file__).read_text())
-    (package.parent / "results").mkdir()
-    (package.parent / "results" / "runs.csv").write_text("run\n")
-    git("init", cwd=package.parent)
-    git("add", ".", cwd=package)
-    git("commit", "-m", "first", cwd=package)
+    root = package.parents[1]
+    (root / "results").mkdir()
+    (root / "results" / "runs.csv").write_text("run\n")
+    git("init", cwd=root)
+    git("add", ".", cwd=root)
+    git("commit", "-m", "first", cwd=root)
     return path, lambda: load(path).git_revision()
 
 
@@ -45,7 +46,7 @@ def test_the_revision_is_that_of_the_package_s_own_checkout(checkout, monkeypatc
     monkeypatch.chdir(tmp_path)
     commit = git("rev-parse", "HEAD", cwd=path.parent)
     (path.parent / "untracked").write_text("")
-    (path.parents[1] / "results" / "runs.csv").write_text("run\nanother\n")
+    (path.parents[2] / "results" / "runs.csv").write_text("run\nanother\n")
     assert revision() == commit, "a run's row in a table changes no number"
     path.write_text(path.read_text() + "\n")
     assert revision() == commit + "+"
@@ -53,7 +54,7 @@ def test_the_revision_is_that_of_the_package_s_own_checkout(checkout, monkeypatc
 
 def test_a_repository_around_an_installed_package_is_not_its_own(checkout):
     path, _ = checkout
-    installed = path.parents[1] / "site-packages" / "jacexp" / "provenance.py"
+    installed = path.parents[2] / "site-packages" / "jacexp" / "store" / "provenance.py"
     installed.parent.mkdir(parents=True)
     installed.write_text(path.read_text())
     assert load(installed).git_revision() == ""

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from jacexp.store import finished_runs
+from jacexp.store.runs import finished_runs
 
 N_RUNS = 100_000
 RESULT = {

@@ -1,0 +1,1 @@
+"""What is on disk: run directories, tables, checkpoints and where results come from."""

@@ -1,0 +1,155 @@
+"""Run directories, without torch, so that reports and sweeps read them as training does.
+
+A run is a directory named by the hash of its scientific configuration. ``result.json`` is written last and
+atomically: it is there if and only if the run is over.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from jacexp.errors import RunLockedError, StoreError
+
+LOCK = ".lock"
+"""The file in a run's directory that the process holds which trains it."""
+
+PROBE_S = 0.2
+"""How long a process that wants a lock tries, so that one that only looks, for microseconds, is never in its way."""
+
+
+def run_id(science: Mapping[str, Any]) -> str:
+    """Name a run by its scientific configuration: the first 12 hex digits of SHA-256 over its canonical JSON."""
+    canonical = json.dumps(science, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class RunDirectory:
+    """The files of one run.
+
+    ``config.yaml``, ``metrics.csv`` (a row an epoch), ``last.ckpt`` and ``best.ckpt`` (networks), ``resume.ckpt``
+    (what an interrupted run goes on from) and ``result.json``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the directory, which need not exist yet."""
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The name of the run."""
+        return self.path.name
+
+    def __truediv__(self, name: str) -> Path:
+        """Give the path of one of the run's files."""
+        return self.path / name
+
+    def result(self, name: str = "result.json") -> dict[str, Any] | None:
+        """Read how the run ended.
+
+        Returns:
+            The content of the file; None if there is none.
+
+        Raises:
+            StoreError: if it is not one of jacexp's.
+        """
+        try:
+            result = json.loads((self / name).read_bytes())
+            result["status"], result["row"], result["dataset"]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self / name} is damaged or foreign ({error!r}); delete it to run {self.id} again"
+            ) from error
+        return result
+
+    def over(self) -> dict[str, Any] | None:
+        """Read how the run ended, as `result` does; None also for one that failed, for that is tried again."""
+        result = self.result()
+        return None if result is None or result["status"] == "failed" else result
+
+    def held(self) -> bool:
+        """Say whether a process owns the run."""
+        return is_held(self / LOCK)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the run while inside; a lock goes with the process that held it, however that ended.
+
+        Raises:
+            RunLockedError: if another process owns it.
+            StoreError: if the directory cannot be written.
+        """
+        lock = FileLock(self / LOCK, timeout=PROBE_S, poll_interval=PROBE_S / 10)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise RunLockedError(f"run {self.id} is being trained by another process") from error
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} cannot be written ({error}); choose another folder with paths.results=DIR"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def tidy(self) -> None:
+        """Remove what only a run that is not over needs, and what killed processes left half written."""
+        for path in (self / "resume.ckpt", *self.path.glob(".*.partial")):
+            path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
+    """Put a file into place whole or not at all, also when the power fails or the disk is full."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
+    """Go through the run directories below a results folder that are over, in the order of their names."""
+    folder = results / "runs"
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        paths = sorted(entry.path for entry in entries if entry.is_dir())
+    for path in paths:
+        directory = RunDirectory(Path(path))
+        result = directory.result()
+        if result is not None:
+            yield directory, result
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock; a file that a killed process left behind is held by nobody."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # somebody else's file: what cannot be taken cannot be looked at either
+        return False
+    lock.release()
+    return False
