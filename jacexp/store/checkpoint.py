@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
-from jacexp.errors import StoreError
+from jacexp.errors import ConfigError, StoreError
 from jacexp.models import Network, build
 from jacexp.store.runs import RunDirectory, write_atomically
+
+RESUME = "resume.ckpt"
+"""The file in a run's directory that an interrupted run goes on from."""
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -20,20 +23,22 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, file.getbuffer())
 
 
-def snapshot(net: Network) -> dict[str, Any]:
-    """Copy what makes a network again: its weights, and how to build it."""
+def snapshot(run: str, net: Network) -> dict[str, Any]:
+    """Copy what makes the network of a run again: whose it is, its weights, and how to build it."""
     # Copies, for a weight may be a view of a whole stack's, all of which would be saved with it.
     weights = {name: t.detach().clone() for name, t in net.state_dict().items()}
-    return {"network": net.origin, "state_dict": weights}
+    return {"run": run, "network": net.origin, "state_dict": weights}
 
 
-def save_network(path: Path, net: Network) -> None:
-    """Write a network's weights and how to build it, whole or not at all."""
-    save_checkpoint(path, snapshot(net))
+def save_network(directory: RunDirectory, checkpoint: str, net: Network) -> None:
+    """Write a run's network as its ``last`` or ``best`` checkpoint, whole or not at all."""
+    save_checkpoint(directory / f"{checkpoint}.ckpt", snapshot(directory.id, net))
 
 
 def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
-    """Load the network that a run ended with, in eval mode on the CPU. Nothing in the file is executed.
+    """Load the network that a run ended with, in eval mode on the CPU.
+
+    Checkpoints of version 0.1 do not name their run; their architecture must be the one that ``result.json`` names.
 
     Args:
         directory: the run.
@@ -43,24 +48,30 @@ def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
         The network.
 
     Raises:
-        StoreError: if the checkpoint is missing, truncated or not one of jacexp's.
+        StoreError: if the checkpoint is missing, damaged or another run's, or the result is another run's.
     """
     path = directory / f"{checkpoint}.ckpt"
-    content = read_checkpoint(path)
+    # Without its result the run would go on from elsewhere, or not at all, and meet the same file again.
+    remedy = f"delete {directory.path} and train run {directory.id} again"
+    content = read_checkpoint(path, remedy)
     try:
-        state = content["state_dict"]
-        mean, std = state["normalize.mean"], state["normalize.std"]
-        net = build(**content["network"], mean=mean, std=std, seed=0)
+        result, state = directory.result(), content["state_dict"]
+        of_such_a_run = result is None or result["row"]["model"] == content["network"]["name"]
+        if content["run"] != directory.id if "run" in content else not of_such_a_run:
+            raise StoreError(f"{path} is another run's; {remedy}")
+        net = build(**content["network"], mean=state["normalize.mean"], std=state["normalize.std"], seed=0)
         net.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise StoreError(
-            f"{path} is not a checkpoint of jacexp's ({error!r}); delete {directory.path}"
-        ) from error
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise StoreError(f"{path} is not a checkpoint of jacexp's ({error!r}); {remedy}") from error
     return net.eval()
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, remedy: str) -> dict[str, Any]:
     """Read a checkpoint without executing what it says.
+
+    Args:
+        path: the file.
+        remedy: what the user is to do where it cannot be read.
 
     Returns:
         Its content, with tensors on the CPU.
@@ -73,11 +84,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             is_whole = archive.testzip() is None  # torch.load itself does not look at the checksums
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing, so the run cannot be evaluated; train it again") from error
+        raise StoreError(f"{path} is missing; {remedy}") from error
     except Exception as error:  # torch.load raises whatever the damage leads to
-        raise StoreError(
-            f"{path} is damaged or foreign ({type(error).__name__}); delete it and train again"
-        ) from error
+        raise StoreError(f"{path} is damaged or foreign ({type(error).__name__}); {remedy}") from error
     if not is_whole or not isinstance(content, dict):
-        raise StoreError(f"{path} is damaged or no checkpoint; delete it and train again")
+        raise StoreError(f"{path} is damaged or no checkpoint; {remedy}")
     return content
+
+
+def read_resume(directory: RunDirectory) -> dict[str, Any] | None:
+    """Read what an interrupted run goes on from.
+
+    Returns:
+        The content of its ``resume.ckpt``; None if there is none.
+
+    Raises:
+        StoreError: if it is damaged.
+    """
+    path = directory / RESUME
+    return read_checkpoint(path, "delete it and train again") if path.exists() else None

@@ -15,9 +15,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jacexp.errors import RunLockedError, StoreError
+from jacexp.store.tables import RUNS, Kind
 
 LOCK = ".lock"
 """The file in a run's directory that the process holds which trains it."""
+
+MEASURED = frozenset(
+    ("epoch", "n_val", "n_val_correct", "val_loss", "n_test", "n_test_correct", "test_loss", "train_s")
+)
+"""The columns of ``runs.csv`` that only a run that is done has."""
 
 PROBE_S = 0.2
 """How long a process that wants a lock tries, so that one that only looks, for microseconds, is never in its way."""
@@ -53,21 +59,23 @@ class RunDirectory:
         """Read how the run ended.
 
         Returns:
-            The content of the file; None if there is none.
+            ``status``, ``row`` (the columns of ``runs.csv``), ``dataset`` (its name and path), and ``error`` if there
+            was one; None if the run is not over.
 
         Raises:
-            StoreError: if it is not one of jacexp's.
+            StoreError: if the file is damaged, another run's or another version's.
         """
+        path = self / name
         try:
-            result = json.loads((self / name).read_bytes())
-            result["status"], result["row"], result["dataset"]
+            content = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{self / name} is damaged or foreign ({error!r}); delete it to run {self.id} again"
-            ) from error
-        return result
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); delete it to run {self.id} again") from error
+        wrong = _what_is_wrong(content, self.id)
+        if wrong:
+            raise StoreError(f"{path} {wrong}; delete it to run {self.id} again")
+        return content
 
     def over(self) -> dict[str, Any] | None:
         """Read how the run ended, as `result` does; None also for one that failed, for that is tried again."""
@@ -105,6 +113,34 @@ class RunDirectory:
         """Remove what only a run that is not over needs, and what killed processes left half written."""
         for path in (self / "resume.ckpt", *self.path.glob(".*.partial")):
             path.unlink(missing_ok=True)
+
+
+def _what_is_wrong(content: Any, run: str) -> str | None:
+    """Return why this cannot be the content of a run's ``result.json``; None if it can."""
+    try:
+        status, row, name = content["status"], content["row"], content["dataset"]["name"]
+        owner, known = row["run"], row.keys() & RUNS.keys()
+        complete = isinstance(name, str) and status == row["status"]
+    except (KeyError, TypeError, AttributeError):
+        complete = False
+    if not complete or status not in ("done", "diverged", "failed"):
+        return "is no result of jacexp's"
+    if owner != run:
+        return f"is of run {owner}"
+    needed = RUNS.keys() if status == "done" else RUNS.keys() - MEASURED
+    if odd := [*(row.keys() - known), *(needed - known)]:
+        return f"was written by another version of jacexp, for the column {min(odd)} is foreign or missing"
+    odd = [c for c in known if not _fits(row[c], RUNS[c])]
+    if status == "done":
+        odd += [c for c in MEASURED if row[c] is None] + [c for c in ("n_val", "n_test") if row[c] == 0]
+    return f"is damaged, for {min(odd)} is {row[min(odd)]!r}" if odd else None
+
+
+def _fits(value: object, kind: Kind) -> bool:
+    if kind == "key":
+        return isinstance(value, str) and value != ""
+    types = {"text": str, "count": int, "number": int | float}
+    return value is None or isinstance(value, types[kind])
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:

@@ -87,7 +87,7 @@ def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test:
     Returns:
         The columns of the epoch that is tested, the last or the best.
     """
-    save_network(job.directory / "last.ckpt", job.module.net)
+    save_network(job.directory, "last", job.module.net)
     validation = best_row(rows) if job.cfg.checkpoint == "best" else rows[-1]
     tested = evaluate(load_network(job.directory, job.cfg.checkpoint).to(test.device), test)
     return {

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from jacexp.data import Loader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.store.checkpoint import read_checkpoint, save_network
+from jacexp.store.checkpoint import RESUME, read_resume, save_network
 from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.stop import Stopped, stop_requested
 
@@ -74,11 +74,11 @@ class Recorder(Checkpoint):
         Raises:
             StoreError: if it is damaged or that of another run.
         """
-        path = self.directory / "resume.ckpt"
-        if not path.exists():
+        path, content = self.directory / RESUME, read_resume(self.directory)
+        if content is None:
             return None
         try:
-            run = read_checkpoint(path)["callbacks"][self.state_key]["run"]
+            run = content["callbacks"][self.state_key]["run"]
         except (KeyError, TypeError):
             run = None
         if run != self.directory.id:
@@ -154,7 +154,7 @@ class Recorder(Checkpoint):
         self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
         if trainer.is_global_zero:
             if self.keep_best and best_row(self.rows) is self.rows[-1]:
-                save_network(self.directory / "best.ckpt", pl_module.net)
+                save_network(self.directory, "best", pl_module.net)
             # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
             write_metrics(self.directory, self.rows)
         self._within = None
@@ -164,7 +164,7 @@ class Recorder(Checkpoint):
 
     def _save(self, trainer: pl.Trainer) -> None:
         self.seconds += time.perf_counter() - self._started
-        trainer.save_checkpoint(self.directory / "resume.ckpt")
+        trainer.save_checkpoint(self.directory / RESUME)
         self._started = self._saved = time.perf_counter()
 
     def _stopped(self, where: str) -> Stopped:

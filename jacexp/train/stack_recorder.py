@@ -14,7 +14,7 @@ from jacexp.data import Loader, StackedLoader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
-from jacexp.store.checkpoint import read_checkpoint, save_checkpoint, snapshot
+from jacexp.store.checkpoint import RESUME, read_resume, save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory
 from jacexp.train.job import Job
 from jacexp.train.recorder import CHECK_EVERY, Diverged, best_row, write_metrics
@@ -45,28 +45,28 @@ def read_progress(directory: RunDirectory) -> tuple[Progress, dict[str, torch.Te
     Raises:
         StoreError: for a damaged or foreign checkpoint.
     """
-    path = directory / "resume.ckpt"
-    if not path.exists():
+    content = read_resume(directory)
+    if content is None:
         return None
-    content = read_checkpoint(path)
     try:
         owner, progress, state = content["run"], Progress(**content["progress"]), content["state"]
     except (KeyError, TypeError):
         owner = None
     if owner != directory.id:
-        raise StoreError(f"{path} is not a checkpoint of run {directory.id}; delete it and train again")
+        raise StoreError(
+            f"{directory / RESUME} is not a checkpoint of run {directory.id}; delete it and train again"
+        )
     return progress, state
 
 
 def began_in_a_stack(directory: RunDirectory) -> bool:
     """Say whether a run that is not over goes on from a checkpoint of a stack, as it cannot from one of Lightning's."""
-    path = directory / "resume.ckpt"
-    return path.exists() and "progress" in read_checkpoint(path)
+    return "progress" in (read_resume(directory) or {})
 
 
 def began_alone(directory: RunDirectory) -> bool:
     """Say whether a run goes on from a checkpoint of Lightning's, as it cannot in a stack."""
-    return (directory / "resume.ckpt").exists() and not began_in_a_stack(directory)
+    return (directory / RESUME).exists() and not began_in_a_stack(directory)
 
 
 class StackRecorder(Checkpoint):
@@ -139,7 +139,7 @@ class StackRecorder(Checkpoint):
             row |= {f"train_{name}": value for name, value in means[n].items()}
             progress.rows = [*progress.rows, row | {f"val_{name}": value for name, value in counts.items()}]
             if job.cfg.checkpoint == "best" and best_row(progress.rows) is progress.rows[-1]:
-                self._best[n] = snapshot(job.module.net)
+                self._best[n] = snapshot(job.directory.id, job.module.net)
         is_first = pl_module.current_epoch == 0  # soon something to tell the time left from
         if stop_requested() or is_first or self._is_late() or epoch + 1 == job.cfg.train.epochs:
             self._save(pl_module, epoch + 1, 0)
@@ -166,7 +166,7 @@ class StackRecorder(Checkpoint):
                 progress.samples, progress.seconds = module.samples, progress.seconds + share
                 content = {"run": job.directory.id, "progress": vars(progress), "state": module.state(n)}
                 self._write(n)
-                save_checkpoint(job.directory / "resume.ckpt", content)
+                save_checkpoint(job.directory / RESUME, content)
         self._looked = self._saved = time.perf_counter()
 
     def _write(self, n: int) -> None:

@@ -32,7 +32,7 @@ class WholeFiles(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Read it again, with tensors on the CPU; how to read it is not up to the caller."""
-        return read_checkpoint(Path(path))
+        return read_checkpoint(Path(path), "delete it and train again")
 
 
 class PatientTrainer(pl.Trainer):

@@ -9,7 +9,8 @@ from jacexp.data import load
 from jacexp.models import build
 from jacexp.store.checkpoint import save_network
 from jacexp.store.runs import RunDirectory, write_json
-from jacexp.store.tables import RUNS
+from jacexp.store.tables import STRENGTHS
+from tests.results import result
 
 
 def add_run(
@@ -20,12 +21,14 @@ def add_run(
     directory.path.mkdir(parents=True)
     ones = torch.ones(1, 1, 1)
     net = build("lenet", in_shape=(1, 28, 28), n_classes=10, mean=0 * ones, std=ones, seed=seed)
-    save_network(directory / "last.ckpt", net)
+    save_network(directory, "last", net)
     row = {
-        **dict.fromkeys(RUNS),
-        **{"run": directory.id, "dataset": "digits", "model": "lenet", "method": method, "seed": seed},
-        **{"status": status, "checkpoint": "last", "data": json.dumps(load("digits").source), **others},
+        "dataset": "digits",
+        "method": method,
+        "seed": seed,
+        "checkpoint": "last",
+        **dict.fromkeys(STRENGTHS),
     }
-    dataset = {"name": "digits", "path": None}
-    write_json(directory / "result.json", {"status": status, "row": row, "dataset": dataset})
+    row |= {"data": json.dumps(load("digits").source), **others}
+    write_json(directory / "result.json", result(directory.id, status, **row))
     return directory

@@ -8,13 +8,10 @@ import time
 import pytest
 
 from jacexp.store.runs import finished_runs
+from tests.results import result
 
 N_RUNS = 100_000
-RESULT = {
-    "status": "done",
-    "row": {"dataset": "kmnist", "method": "spec", "lam": 0.01, "data": "d" * 400, "versions": "v" * 150},
-    "dataset": {"name": "kmnist", "path": None},
-}
+RESULT = result("", data="d" * 400, versions="v" * 150)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +23,8 @@ def results(tmp_path_factory):
         run = f"{folder}/runs/{number:012x}"
         os.mkdir(run)  # noqa: PTH102  # a Path for each would take longer than the files
         with open(f"{run}/result.json", "w") as file:  # noqa: PTH123
-            json.dump({**RESULT, "row": {**RESULT["row"], "seed": number}}, file)
+            row = {**RESULT["row"], "run": f"{number:012x}", "seed": number}
+            json.dump({**RESULT, "row": row}, file)
         if number % 100 == 0:
             os.mkdir(f"{run}-unfinished")  # noqa: PTH102
     yield folder

@@ -1,15 +1,16 @@
 """Which runs are trained as one stack, and which are not."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from jacexp.store.runs import write_json
 from jacexp.train import fused
 from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
 from jacexp.train.run import run
+from tests.results import result
 from tests.train.grid import TINY, grid
 
 
@@ -55,8 +56,7 @@ def test_a_run_that_is_over_or_held_or_failed(configure, tmp_path):
     before = (tmp_path / "runs.csv").read_text()
     failed = identify(cfgs[2]).directory
     failed.path.mkdir()
-    row = {"run": failed.id, "status": "failed", "seed": 2}
-    (failed / "result.json").write_text(json.dumps({"status": "failed", "row": row, "dataset": {}}))
+    write_json(failed / "result.json", result(failed.id, "failed"))
     with identify(cfgs[1]).directory.locked():
         train_together(cfgs)
     assert (tmp_path / "runs.csv").read_text().startswith(before)

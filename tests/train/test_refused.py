@@ -55,4 +55,4 @@ def test_a_checkpoint_never_executes_what_it_says(tmp_path):
 
     torch.save({"network": Bomb()}, tmp_path / "last.ckpt")
     with pytest.raises(StoreError, match="damaged or foreign"):
-        read_checkpoint(tmp_path / "last.ckpt")
+        read_checkpoint(tmp_path / "last.ckpt", "")

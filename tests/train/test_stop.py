@@ -15,7 +15,7 @@ from torch import nn
 
 from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
-from jacexp.store.checkpoint import load_network, read_checkpoint
+from jacexp.store.checkpoint import load_network, read_resume
 from jacexp.store.runs import RunDirectory
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
@@ -66,7 +66,7 @@ def signalled(monkeypatch, name, at, signum=signal.SIGTERM):
 
 def saved(cfg):
     """What the recorder put into the checkpoint to go on from."""
-    content = read_checkpoint(prepare(cfg).directory / "resume.ckpt")
+    content = read_resume(prepare(cfg).directory)
     return content["callbacks"]["Recorder"]
 
 

@@ -1,6 +1,5 @@
 """A sweep trains what is missing, each run once, whoever else is at work and whatever happens to one of them."""
 
-import json
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from jacexp.errors import ConfigError, JacexpError, RunLockedError
+from jacexp.store.runs import write_json
 from jacexp.train import executors, job, sweep
 from jacexp.train.clusters import make_executor
 from jacexp.train.executors import InProcess, Task
@@ -18,6 +18,7 @@ from jacexp.train.job import identify, prepare
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, stop_signals
 from jacexp.train.sweep import plan, train_missing
+from tests.results import result
 
 SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=1")
 
@@ -227,9 +228,7 @@ class Other(threading.Thread):
             self.holds.set()
             time.sleep(0.5)
             if self.ends:
-                row = {"n_val": 1, "n_val_correct": 1}
-                result = {"status": "done", "row": row, "dataset": {}}
-                (self.swept.directory / "result.json").write_text(json.dumps(result))
+                write_json(self.swept.directory / "result.json", result(self.swept.directory.id))
 
 
 def test_a_run_that_another_process_abandons_is_trained_here(configure, monkeypatch, tmp_path):
