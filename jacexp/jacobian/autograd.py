@@ -14,6 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from jacexp.errors import ConfigError
+from jacexp.jacobian.differentiability import named_layers, require_second_derivative
+from jacexp.jacobian.shapes import require_batch, require_logits, require_vector
 
 
 class AutogradLinearization:
@@ -23,34 +25,42 @@ class AutogradLinearization:
         """Run the forward pass; a second one, with frozen statistics, only where batch norm uses the batch's own.
 
         Raises:
-            ConfigError: if the network does not map (B, *in) to (B, C).
+            ConfigError: for a batch that is no tensor of floats, or an output that is not (B, C).
         """
-        self.x = x
+        require_batch(x)
+        self.net, self.x = net, x
+
+        def logits(x: Tensor) -> Tensor:
+            return require_logits(net(x), x)
+
         norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and uses_batch_statistics(m)]
         # The fused attention kernels have no second derivative; the plain one has.
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), named_layers(net, x):
             if norms:
                 rng = _RandomState(x)
                 with _recorded_statistics(norms) as statistics:
-                    self.logits = net(x)
+                    self.logits = logits(x)
                 with rng.replayed(), _frozen(statistics):
-                    self._pull = pullback(net, x)[1]
+                    self._pull = pullback(logits, x)[1]
             else:
-                self.logits, self._pull = pullback(net, x)
-        if self.logits.ndim != 2 or len(self.logits) != len(x):
-            raise ConfigError(
-                f"the network maps {tuple(x.shape)} to {tuple(self.logits.shape)}; Jacobians need (B, *in) -> (B, C)"
-            )
+                self.logits, self._pull = pullback(logits, x)
 
     def vjp(self, u: Tensor) -> Tensor:
         """Jᵀu, (B, C) -> (B, *in)."""
-        return self._pull(u)
+        require_vector("u", u, self.logits)
+        product = self._pull(u)
+        require_second_derivative(self.net, self.x, product)
+        return product
 
     def jvp(self, v: Tensor) -> Tensor:
         """J v, (B, *in) -> (B, C)."""
+        require_vector("v", v, self.x)
         # At u = 0 as anywhere else: the map is linear in u.
-        _, push = pullback(self.vjp, torch.zeros_like(self.logits))
-        return push(v)
+        with named_layers(self.net, self.x):
+            _, push = pullback(self._pull, torch.zeros_like(self.logits))
+            product = push(v)
+        require_second_derivative(self.net, self.x, product)
+        return product
 
 
 def pullback(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

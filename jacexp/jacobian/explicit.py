@@ -20,6 +20,7 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian.linear import Weighted
 from jacexp.jacobian.passes import PassesLinearization
 from jacexp.jacobian.rules import NoRuleError
+from jacexp.jacobian.shapes import require_classes
 from jacexp.jacobian.walk import program_of
 
 
@@ -76,8 +77,9 @@ class Step:
             move_statistics: whether train-mode batch norm moves its running statistics.
 
         Raises:
-            ConfigError: for a layer whose rule does not say all about its derivatives.
+            ConfigError: for a layer whose rule does not say all about its derivatives, or y that are no classes.
         """
+        require_classes(y, x)
         self.net, self.y, self.n_networks, self.scale = net, y, n_networks, (n_networks or 1) / len(y)
         self.inputs: dict[int, Tensor] = {}
         self.gradients: dict[int, Tensor] = {}
@@ -92,7 +94,7 @@ class Step:
                 )
         log_p = self.lin.logits.double() if x.dtype == torch.float64 else self.lin.logits.float()
         log_p = log_p.log_softmax(dim=1)
-        self.cross_entropy = -log_p.gather(1, y[:, None])[:, 0]
+        self.cross_entropy = -_of_class(log_p, y)
         """−log p_y, (B,)."""
         self.p = log_p.exp()
         """softmax(z), (B, C)."""
@@ -129,6 +131,15 @@ class Step:
                 self.gradients[id(parameter)] = gradient if known is None else known + gradient
 
 
+def _of_class(log_p: Tensor, y: Tensor) -> Tensor:
+    try:
+        return log_p.gather(1, y[:, None])[:, 0]
+    except RuntimeError as error:  # to look for it before would make a GPU wait
+        if "out of bounds" not in str(error):
+            raise
+        raise ConfigError(f"y has classes beyond the network's, 0 to {log_p.shape[1] - 1}") from None
+
+
 def has_explicit_steps(net: nn.Module) -> bool:
     """Say whether every layer of a network has a rule, and all are piecewise linear."""
     try:
@@ -157,7 +168,7 @@ def value_and_grads(
 
     Raises:
         NoRuleError: for a layer without a rule.
-        ConfigError: for one that is not piecewise linear.
+        ConfigError: for one that is not piecewise linear, or y that are no classes of the network.
     """
     with torch.no_grad():
         parts, gradients = _run(net, x, y, objective, n_networks)
@@ -186,7 +197,8 @@ def explicit_loss(net: nn.Module, x: Tensor, y: Tensor, objective: Objective) ->
 
     Raises:
         NoRuleError: for a layer without a rule.
-        ConfigError: for one that is not piecewise linear, or float16, which needs gradient scaling inside the passes.
+        ConfigError: for one that is not piecewise linear, y that are no classes of the network, or float16, which needs
+            gradient scaling inside the passes.
     """
     parameters = [p for p in net.parameters() if p.requires_grad]
     return ExplicitLoss(*_Explicit.apply(net, x, y, objective, *parameters))

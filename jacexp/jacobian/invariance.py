@@ -34,10 +34,10 @@ class OfGradient(Penalized):
         penalty, w = self.value_and_direction(g)
         w = scaled(w, self.strength)
         if not self.hessian:
-            lin.jvp(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+            lin.forward(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
             return penalty
         tangents: Passed = {}
-        Jw = lin.jvp(w, tangents.__setitem__)
+        Jw = lin.forward(w, tangents.__setitem__)
         delta = step.p * (Jw - (step.p * Jw).sum(dim=1, keepdim=True))
         rows = (step.dy + delta).to(Jw.dtype)
         lin.adjoints(rows, lambda i, dy: step.add(i, [tangents.pop(i)], [dy, adjoints.pop(i)]), loss=True)
@@ -87,7 +87,7 @@ class PredIBP(Penalized):
         adjoints: Passed = {}
         tangents: Passed = {}
         d = lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__)
-        Jd = lin.jvp(d, tangents.__setitem__)
+        Jd = lin.forward(d, tangents.__setitem__)
         s = scaled(Jd.sign(), self.strength)
         lin.adjoints(s, lambda i, s_i: step.add(i, [tangents.pop(i)], [adjoints.pop(i)[:n], s_i]))
         return per_sample_norm(Jd, 1)
@@ -104,7 +104,7 @@ class TBP(Penalized):
         """F(y), F(t_1 … t_T), Bx[dy; s_1 … s_T], Bw[y; t̃]ᵀ[dy; s]; none of them reaches the input."""
         passed: Passed = {}
         t = self.tangents.transpose(0, 1).flatten(0, 1).to(step.dy.dtype)
-        Jt = step.lin.jvp(t, passed.__setitem__)
+        Jt = step.lin.forward(t, passed.__setitem__)
         rows = torch.cat([step.dy, scaled(Jt.sign(), self.strength)])
         step.lin.adjoints(rows, lambda i, u: step.add(i, [passed.pop(i)], [u]), loss=True)
         return per_sample_norm(Jt, 1).view(-1, len(step.y)).sum(dim=0)

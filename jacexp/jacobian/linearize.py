@@ -1,6 +1,6 @@
 """The one abstraction of jacexp: a network, linearised at a batch."""
 
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from jacexp.jacobian.walk import has_rules
 Engine = Literal["auto", "autograd", "passes"]
 
 
+@runtime_checkable
 class Linearization(Protocol):
     """A network at a batch x: its logits z(x) and the products with its Jacobian J = dz/dx.
 
@@ -51,8 +52,8 @@ def linearize(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Lineariz
         The linearisation at x.
 
     Raises:
-        ConfigError: for an unknown engine, a network whose output is not (B, C), or, with ``engine="passes"``, a
-            layer without a rule.
+        ConfigError: for an unknown engine, a batch that is no tensor of floats, a network whose output is not (B, C),
+            or, with ``engine="passes"``, a layer without a rule.
 
     Example:
         >>> import torch

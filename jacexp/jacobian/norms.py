@@ -1,5 +1,7 @@
 """Norms of the input-output Jacobian, one number a sample."""
 
+from typing import overload
+
 import torch
 from torch import Tensor, nn
 
@@ -7,9 +9,22 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 
 
+@overload
 def spectral_norm(
     net: nn.Module,
     x: Tensor,
+    *,
+    n_iter: int = 1,
+    generator: torch.Generator | None = None,
+    engine: Engine = "auto",
+) -> Tensor: ...
+@overload
+def spectral_norm(
+    net: Linearization, *, n_iter: int = 1, generator: torch.Generator | None = None
+) -> Tensor: ...
+def spectral_norm(
+    net: nn.Module | Linearization,
+    x: Tensor | None = None,
     *,
     n_iter: int = 1,
     generator: torch.Generator | None = None,
@@ -22,25 +37,27 @@ def spectral_norm(
     that of ‖Jᵀû‖, which at convergence is the gradient of σ₁.
 
     Args:
-        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
-        x: the batch, (B, *in).
+        net: any module (B, *in) -> (B, C), see `linearize` for batch norm and dropout; or a linearisation, whose one
+            forward pass then serves all that is computed from it.
+        x: the batch, (B, *in), of a module; a linearisation has its own.
         n_iter: power iterations, ≥ 1; 0 takes all C rows of J and their singular values, which is exact.
         generator: where v is drawn from, on x's device; None means PyTorch's global generator.
-        engine: see `linearize`.
+        engine: see `linearize`; a linearisation has its own.
 
     Returns:
         σ̂, shape (B,), in the units of a logit per unit of x. Nothing is averaged or summed over samples.
 
     Raises:
-        ConfigError: for a negative n_iter, and as `linearize`.
+        ConfigError: for a negative n_iter, a module without x or a linearisation with one, and as `linearize`.
     """
-    lin = linearize(net, x, engine=engine)
+    lin = _linearization(net, x, engine)
     if n_iter == 0:
-        return torch.linalg.matrix_norm(jacobian_of(lin).flatten(2), ord=2)
-    u = power_iteration(lin, standard_normal_like(x, generator), n_iter)
+        return torch.linalg.matrix_norm(exact_jacobian(lin).flatten(2), ord=2)
+    u = power_iteration(lin, standard_normal_like(lin.x, generator), n_iter)
     return per_sample_norm(lin.vjp(u.detach()))
 
 
+@overload
 def frobenius_norm(
     net: nn.Module,
     x: Tensor,
@@ -48,53 +65,82 @@ def frobenius_norm(
     n_proj: int = 0,
     generator: torch.Generator | None = None,
     engine: Engine = "auto",
+) -> Tensor: ...
+@overload
+def frobenius_norm(
+    net: Linearization, *, n_proj: int = 0, generator: torch.Generator | None = None
+) -> Tensor: ...
+def frobenius_norm(
+    net: nn.Module | Linearization,
+    x: Tensor | None = None,
+    *,
+    n_proj: int = 0,
+    generator: torch.Generator | None = None,
+    engine: Engine = "auto",
 ) -> Tensor:
-    """Give the Frobenius norm of each sample's Jacobian, ‖J‖_F = √Σ_ij J_ij², exact or from random projections.
+    """Compute the Frobenius norm of each sample's Jacobian, ‖J‖_F = √Σ_ij J_ij², exactly or from random projections.
 
     The estimate is √((C/n_proj) Σ_j ‖Jᵀu_j‖²), u_j uniform on the unit sphere of R^C (Hoffman et al. 2019; Johansson
     et al., Eq. 2). Its square is unbiased.
 
     Args:
-        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
-        x: the batch, (B, *in).
+        net: a module or a linearisation; see `spectral_norm`.
+        x: the batch, (B, *in), of a module; a linearisation has its own.
         n_proj: random projections, ≥ 1; 0 takes all C rows of J, which is exact.
         generator: where the projections are drawn from, on x's device; None means PyTorch's global generator.
-        engine: see `linearize`.
+        engine: see `linearize`; a linearisation has its own.
 
     Returns:
         The norm itself, not its square, shape (B,). Nothing is averaged or summed over samples.
 
     Raises:
-        ConfigError: for a negative n_proj, and as `linearize`.
+        ConfigError: for a negative n_proj, a module without x or a linearisation with one, and as `linearize`.
     """
-    lin = linearize(net, x, engine=engine)
+    lin = _linearization(net, x, engine)
     if n_proj == 0:
-        return per_sample_norm(jacobian_of(lin))
+        return per_sample_norm(exact_jacobian(lin))
     return projected_frobenius(lin, sphere_like(lin.logits, n_proj, generator)).sqrt()
 
 
-def exact_jacobian(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Tensor:
-    """Give the whole Jacobian of each sample, J_b = dz_b/dx_b, by C backward passes.
+@overload
+def exact_jacobian(net: nn.Module, x: Tensor, *, engine: Engine = "auto") -> Tensor: ...
+@overload
+def exact_jacobian(net: Linearization) -> Tensor: ...
+def exact_jacobian(
+    net: nn.Module | Linearization, x: Tensor | None = None, *, engine: Engine = "auto"
+) -> Tensor:
+    """Compute the whole Jacobian of each sample, J_b = dz_b/dx_b, by C backward passes, one for each row Jᵀe_c.
 
     Args:
-        net: any module (B, *in) -> (B, C); see `linearize` for batch norm and dropout.
-        x: the batch, (B, *in).
-        engine: see `linearize`.
+        net: a module or a linearisation; see `spectral_norm`.
+        x: the batch, (B, *in), of a module; a linearisation has its own.
+        engine: see `linearize`; a linearisation has its own.
 
     Returns:
         J, shape (B, C, *in), differentiable with respect to the parameters.
+
+    Raises:
+        ConfigError: for a module without x or a linearisation with one, and as `linearize`.
     """
-    return jacobian_of(linearize(net, x, engine=engine))
-
-
-def jacobian_of(lin: Linearization) -> Tensor:
-    """Stack the rows Jᵀe_c of a linearisation's Jacobian, (B, C, *in)."""
+    lin = _linearization(net, x, engine)
     basis = torch.eye(lin.logits.shape[1], dtype=lin.logits.dtype, device=lin.logits.device)
     return torch.stack([lin.vjp(e.expand_as(lin.logits)) for e in basis], dim=1)
 
 
+def _linearization(net: nn.Module | Linearization, x: Tensor | None, engine: Engine) -> Linearization:
+    if isinstance(net, nn.Module):
+        if x is None:
+            raise ConfigError("a network needs the batch x that its Jacobian is taken at")
+        return linearize(net, x, engine=engine)
+    if not isinstance(net, Linearization):
+        raise ConfigError(f"a {type(net).__name__} is neither a torch.nn.Module nor a linearisation")
+    if x is not None or engine != "auto":
+        raise ConfigError("a linearisation has its batch and engine: leave x and engine out")
+    return net
+
+
 def power_iteration(lin: Linearization, v: Tensor, n_iter: int) -> Tensor:
-    """Give û after n_iter rounds of û = J v/‖J v‖, v = Jᵀû (Johansson et al., Algorithm 1), one unit vector a sample.
+    """Run n_iter rounds of û = J v/‖J v‖, v = Jᵀû (Johansson et al., Algorithm 1), one unit vector a sample.
 
     Args:
         lin: the linearised network.
@@ -130,7 +176,7 @@ def projected_frobenius(lin: Linearization, u: Tensor) -> Tensor:
 
 
 def per_sample_norm(x: Tensor, ord: float = 2) -> Tensor:
-    """Give the vector norm of each sample, (B, ...) -> (B,), with gradient 0 (not NaN) at 0."""
+    """Compute the vector norm of each sample, (B, ...) -> (B,), with gradient 0 (not NaN) at 0."""
     return torch.linalg.vector_norm(x.flatten(1), ord=ord, dim=1)
 
 

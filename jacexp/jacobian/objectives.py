@@ -67,13 +67,13 @@ class Spectral(Penalized):
         if not self.detach:
             return self._run_through(step)
         lin = step.lin
-        u = unit(lin.jvp(self.v.to(step.dy.dtype)))
+        u = unit(lin.forward(self.v.to(step.dy.dtype)))
         for _ in range(self.n_iter - 1):
-            u = unit(lin.jvp(unit(lin.vjp(u))))
+            u = unit(lin.forward(unit(lin.backward(u))))
         adjoints: Passed = {}
         w = lin.backward(torch.cat([step.dy, u]), loss=True, seen=adjoints.__setitem__)
         sigma = per_sample_norm(w)
-        lin.jvp(self._slope(w, sigma), lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+        lin.forward(self._slope(w, sigma), lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
         return sigma**self.power
 
     def _slope(self, w: Tensor, sigma: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Spectral(Penalized):
         rounds = []
         for n in range(self.n_iter):
             v_in, u_out = Passed(), Passed()
-            a = lin.jvp(v, v_in.__setitem__)
+            a = lin.forward(v, v_in.__setitem__)
             last = n == self.n_iter - 1
             rows = torch.cat([step.dy, unit(a)]) if last else unit(a)
             b = lin.backward(rows, loss=last, seen=u_out.__setitem__)
@@ -99,7 +99,7 @@ class Spectral(Penalized):
         while rounds:
             a, v_in, _, u_out = rounds.pop()
             w_in, q_out = Passed(), Passed()
-            q = unit_backward(a, lin.jvp(w, w_in.__setitem__))
+            q = unit_backward(a, lin.forward(w, w_in.__setitem__))
             if rounds:
                 w = unit_backward(rounds[-1][2], lin.backward(q, seen=q_out.__setitem__))
             else:
@@ -151,5 +151,5 @@ class Frobenius(Penalized):
         w = step.lin.backward(rows, loss=True, seen=adjoints.__setitem__)
         penalty = n_classes * per_sample_norm(w).square().view(n, -1).mean(dim=0)
         w = scaled(w, 2 * self.strength * n_classes / n)
-        step.lin.jvp(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+        step.lin.forward(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
         return penalty

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import peek_interpreter_stack
 
-from jacexp.errors import ConfigError
 from jacexp.jacobian.rules import NoRuleError
+from jacexp.jacobian.shapes import require_batch, require_logits, require_vector
 from jacexp.jacobian.walk import program_of
 
 __all__ = ["NoRuleError", "PassesLinearization"]
@@ -43,26 +44,38 @@ class PassesLinearization:
 
         Raises:
             NoRuleError: for a layer without a rule.
-            ConfigError: if the network does not map (B, *in) to (B, C).
+            ConfigError: for a batch that is no tensor of floats, or an output that is not (B, C).
         """
+        require_batch(x)
         self.x = x
         self.program = program_of(net)
         self.rules = self.program.bind(net, stacked=stacked)
         for rule in self.rules:
             rule.move_statistics = move_statistics
-        self.logits = self.program.sweep([rule.forward for rule in self.rules], fast_layout(x), seen)
-        if self.logits.ndim != 2 or len(self.logits) != len(x):
-            raise ConfigError(
-                f"the network maps {tuple(x.shape)} to {tuple(self.logits.shape)}; Jacobians need (B, *in) -> (B, C)"
-            )
+        logits = self.program.sweep([rule.forward for rule in self.rules], fast_layout(x), seen)
+        self.logits = require_logits(logits, x)
 
-    def jvp(self, v: Tensor, seen: Seen | None = None) -> Tensor:
-        """J v, (B, *in) -> (B, C). The forward mode; ``seen`` is told what enters each step with parameters."""
-        return self.program.sweep([rule.tangent for rule in self.rules], v, seen)
+    def jvp(self, v: Tensor) -> Tensor:
+        """J v, (B, *in) -> (B, C). The forward mode."""
+        require_vector("v", v, self.x, several=True)
+        return self.forward(v)
 
     def vjp(self, u: Tensor) -> Tensor:
         """Jᵀu, (B, C) -> (B, *in). The backward mode."""
+        require_vector("u", u, self.logits, several=True)
         return self.backward(u)
+
+    def forward(self, v: Tensor, seen: Seen | None = None) -> Tensor:
+        """Run from the input to the logits: forward mode.
+
+        Args:
+            v: vectors at the input, (k · B, *in).
+            seen: told the number and what enters each step with parameters.
+
+        Returns:
+            J v, (k · B, C).
+        """
+        return self.program.sweep([rule.tangent for rule in self.rules], v, seen)
 
     def backward(
         self, u: Tensor, *, loss: bool = False, fork: bool = False, seen: Seen | None = None
@@ -128,6 +141,6 @@ def _sum(a: Tensor, b: Tensor) -> Tensor:
 
 def fast_layout(x: Tensor) -> Tensor:
     """Lay images out as the CPU's convolutions and pools want them, channels last; vmap knows one layout only."""
-    if x.ndim == 4 and x.device.type == "cpu" and torch._C._functorch.peek_interpreter_stack() is None:
+    if x.ndim == 4 and x.device.type == "cpu" and peek_interpreter_stack() is None:
         return x.to(memory_format=torch.channels_last)
     return x

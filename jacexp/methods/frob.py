@@ -7,7 +7,7 @@ from torch import Tensor
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, objectives
-from jacexp.jacobian.norms import jacobian_of, per_sample_norm, projected_frobenius, sphere_like
+from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.models import Network
@@ -52,5 +52,5 @@ class FrobeniusNorm(RegularizedModule):
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """‖J‖_F² of each sample or its estimate, (B,)."""
         if self.n_proj == 0:
-            return per_sample_norm(jacobian_of(lin)).square()
+            return per_sample_norm(exact_jacobian(lin)).square()
         return projected_frobenius(lin, noise["u"])

@@ -1,5 +1,6 @@
 """Norms against the singular values of the exact Jacobian."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -121,6 +122,36 @@ def test_a_dead_sample_has_norm_zero_and_a_finite_gradient():
     assert torch.equal(sigma, torch.zeros(3))
     sigma.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("engine", ["autograd", "passes"])
+def test_a_linearisation_serves_all_that_is_computed_from_it(engine):
+    net, x = body("batch_norm"), images()
+    lin = linearize(net, x, engine=engine)
+    assert net[1].num_batches_tracked == 1
+    computed = [
+        lambda *at, **how: spectral_norm(*at, generator=make_generator(0), **how),
+        lambda *at, **how: spectral_norm(*at, n_iter=0, **how),
+        lambda *at, **how: frobenius_norm(*at, n_proj=2, generator=make_generator(0), **how),
+        frobenius_norm,
+        exact_jacobian,
+    ]
+    for compute in computed:
+        torch.testing.assert_close(compute(lin), compute(copy.deepcopy(net), x, engine=engine))
+    assert net[1].num_batches_tracked == 1
+
+
+def test_a_network_has_a_batch_beside_it_and_a_linearisation_has_its_own():
+    net, x = body("mlp"), images()
+    lin = linearize(net, x)
+    for compute in (spectral_norm, frobenius_norm, exact_jacobian):
+        with pytest.raises(ConfigError, match="a network needs the batch x"):
+            compute(net)
+        for extra in ({"x": x}, {"engine": "autograd"}):
+            with pytest.raises(ConfigError, match="leave x and engine out"):
+                compute(lin, **extra)
+        with pytest.raises(ConfigError, match="a Tensor is neither"):
+            compute(x)
 
 
 def test_wrong_numbers_are_refused():

@@ -249,6 +249,24 @@ def test_autocast_runs_the_passes_in_bfloat16():
     assert float(parts.cross_entropy.mean() / exact[0].cross_entropy.mean()) == pytest.approx(1, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    ("y", "says"),
+    [
+        (torch.tensor([0, 1, 2, 3, N_CLASSES]), "classes beyond the network's, 0 to 3"),
+        (torch.tensor([0, 1, 2, 3, -1]), "classes beyond the network's, 0 to 3"),
+        (Y.int(), r"y is torch.int32 \(5,\); classes are int64, \(5,\)"),
+        (Y.double(), "y is torch.float64"),
+        (Y[:3], r"y is torch.int64 \(3,\)"),
+        (nn.functional.one_hot(Y, N_CLASSES), r"y is torch.int64 \(5, 4\)"),
+        (Y.tolist(), "y is list"),
+    ],
+)
+def test_what_are_no_classes_is_refused(y, says):
+    for compute in (explicit_loss, value_and_grads):
+        with pytest.raises(ConfigError, match=says):
+            compute(build("lenet"), X, y, Plain())
+
+
 def test_float16_is_refused():
     with torch.autocast("cpu", torch.float16), pytest.raises(ConfigError, match="bf16-mixed"):
         explicit_loss(build("lenet").float(), X.float(), Y, Plain())
