@@ -20,7 +20,7 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian.linear import Weighted
 from jacexp.jacobian.passes import PassesLinearization
 from jacexp.jacobian.rules import NoRuleError
-from jacexp.jacobian.shapes import require_classes
+from jacexp.jacobian.shapes import require_classes, require_penalty
 from jacexp.jacobian.walk import program_of
 
 
@@ -230,7 +230,7 @@ def _run(
 ) -> tuple[ExplicitLoss, dict[int, Tensor]]:
     with _one_precision(x) as dtype:
         step = Step(net, x.to(dtype), y, n_networks=n_networks, move_statistics=objective.clean)
-        penalty = objective.run(step)
+        penalty = require_penalty(type(objective).__name__, objective.run(step), step.cross_entropy.shape)
     losses = objective.loss(step.cross_entropy, penalty)
     loss = losses.mean() if n_networks is None else losses.view(n_networks, -1).mean(dim=1)
     return ExplicitLoss(loss, step.cross_entropy, penalty, step.lin.logits), step.gradients

@@ -76,3 +76,24 @@ def require_classes(y: Any, x: Tensor) -> None:
         raise ConfigError(f"y is {found}; classes are int64, ({len(x)},), one a sample")
     if y.device != x.device:
         raise ConfigError(f"y is on {y.device} and x on {x.device}")
+
+
+def require_penalty(name: str, penalty: Any, shape: torch.Size) -> Tensor:
+    """Check what a method returned as its penalty.
+
+    Args:
+        name: the method's.
+        penalty: what it returned.
+        shape: (B,) for one number a sample, () for one that belongs to the weights.
+
+    Returns:
+        The penalty.
+
+    Raises:
+        ConfigError: if it has another shape.
+    """
+    if not isinstance(penalty, Tensor) or penalty.shape != shape:
+        found = f"a tensor {tuple(penalty.shape)}" if isinstance(penalty, Tensor) else type(penalty).__name__
+        wanted = f"one number a sample, {tuple(shape)}" if shape else "one number for all weights, ()"
+        raise ConfigError(f"{name} returned {found} as its penalty; it must return {wanted}")
+    return penalty

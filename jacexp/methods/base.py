@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has_explicit_steps, linearize
+from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.optim import Recipe
 from jacexp.methods.quick import QuickModule
@@ -133,7 +134,7 @@ class RegularizedModule(QuickModule):
         """Give the loss from the penalty's own equation, to be differentiated automatically."""
         lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
         ce = cross_entropy(lin.logits, batch.y, reduction="none")
-        penalty = self.penalty(lin, batch, noise)
+        penalty = require_penalty(type(self).__name__, self.penalty(lin, batch, noise), ce.shape)
         return Terms(ce.mean() + self.strength_value() * penalty.mean(), ce, penalty, lin.logits)
 
     def plain_terms(self, batch: Batch) -> Terms:

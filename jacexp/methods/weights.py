@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from jacexp.data import Batch
+from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.base import RegularizedModule, Terms
 from jacexp.methods.draws import Noise
 
@@ -18,7 +19,8 @@ class WeightPenalty(RegularizedModule):
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         """Give the loss of a batch; no Jacobian is needed."""
-        plain, penalty = self.plain_terms(batch), self.weight_penalty(noise)
+        plain = self.plain_terms(batch)
+        penalty = require_penalty(type(self).__name__, self.weight_penalty(noise), plain.loss.shape)
         return plain._replace(loss=plain.loss + self.strength_value() * penalty, penalty=penalty)
 
 

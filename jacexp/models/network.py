@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from jacexp.errors import ConfigError
+
 
 class Normalize(nn.Module):
     """Bring pixels x in [0, 1] to network units, (x − mean) / std.
@@ -53,5 +55,19 @@ class Network(nn.Module):
         self.origin = dict(origin or {})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the logits z, (B, n_classes), of images in [0, 1], (B, C, H, W)."""
-        return self.body(self.normalize(x))
+        """Compute the logits z, (B, n_classes), of images in [0, 1], (B, C, H, W).
+
+        Returns:
+            The logits.
+
+        Raises:
+            ConfigError: if the body returns anything else.
+        """
+        z = self.body(self.normalize(x))
+        if not isinstance(z, Tensor) or z.shape != (len(x), self.n_classes):
+            found = f"a tensor {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
+            raise ConfigError(
+                f"{type(self.body).__name__} returns {found} for {len(x)} images of {self.n_classes} classes; "
+                f"a network must return their logits, ({len(x)}, {self.n_classes})"
+            )
+        return z

@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from jacexp.errors import ConfigError
+from jacexp.jacobian import explicit_loss
+from jacexp.jacobian.objectives import Plain
 from jacexp.methods import Recipe, RegularizedModule, Terms
 from jacexp.methods.base import Sums
 from jacexp.methods.draws import AHEAD
+from jacexp.methods.weights import WeightPenalty
 from tests.laws import batch, make
 from tests.networks import network
 
@@ -93,3 +97,45 @@ def test_auto_takes_the_passes_where_every_layer_has_a_rule():
         module = make("loss_ibp", network(net))
         module.engine = "auto"
         assert (module.explicit_terms(batch(), {}) is not None) is explicit, net
+
+
+RETURNS = {
+    "one number": lambda z: z.square().mean(),
+    "a column": lambda z: z.square().sum(1, keepdim=True),
+    "all logits": lambda z: z.square(),
+    "a float": lambda z: 0.1,
+    "nothing": lambda z: None,
+}
+
+
+@pytest.mark.parametrize("returned", RETURNS)
+@pytest.mark.parametrize("base", [RegularizedModule, WeightPenalty])
+def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
+    class OfOnesOwn(base):
+        strength, lam = "lam", 0.1
+
+        def penalty(self, lin, batch, noise):
+            return RETURNS[returned](lin.logits)
+
+        def weight_penalty(self, noise):
+            return RETURNS[returned](self.net.body[-1].weight)
+
+    wanted = (
+        r"one number a sample, \(5,\)" if base is RegularizedModule else r"one number for all weights, \(\)"
+    )
+    module = OfOnesOwn(network("conv"))
+    if base is WeightPenalty and returned == "one number":
+        module.training_step(batch(), 0).backward()
+        return
+    with pytest.raises(ConfigError, match=f"OfOnesOwn returned .* as its penalty; it must return {wanted}"):
+        module.training_step(batch(), 0)
+
+
+def test_a_penalty_of_explicit_passes_has_one_number_a_sample_too():
+    class Broken(Plain):
+        def run(self, step):
+            return super().run(step).sum()
+
+    x = batch().x
+    with pytest.raises(ConfigError, match=r"Broken returned a tensor \(\) as its penalty"):
+        explicit_loss(network("conv").body, x, batch().y, Broken())

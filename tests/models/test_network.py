@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
+from jacexp.errors import ConfigError
 from jacexp.models import Network, Normalize
 
 
@@ -42,3 +44,23 @@ def test_changing_the_given_mean_later_changes_nothing():
     normalize = Normalize(mean, torch.ones(1, 1, 1))
     mean += 1
     assert normalize.mean.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("pack", "found"),
+    [
+        (lambda z: (z,), "a tuple"),
+        (lambda z: {"logits": z}, "a dict"),
+        (lambda z: z[:, :2], r"a tensor \(5, 2\)"),
+        (lambda z: z[:, None], r"a tensor \(5, 1, 3\)"),
+        (lambda z: z.mean(0), r"a tensor \(3,\)"),
+    ],
+)
+def test_a_body_that_returns_no_logits_is_named(pack, found):
+    class Packed(nn.Module):
+        def forward(self, x):
+            return pack(x.flatten(1))
+
+    net = Network(Normalize(torch.zeros(1, 1, 1), torch.ones(1, 1, 1)), Packed(), n_classes=3)
+    with pytest.raises(ConfigError, match=rf"Packed returns {found} for 5 images of 3 classes"):
+        net(torch.rand(5, 1, 1, 3))
