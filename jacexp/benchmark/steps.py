@@ -90,7 +90,8 @@ class Case(NamedTuple):
                 continue
             modules = {engine: self.module(method, engine) for engine in ("autograd", "passes")}
             noise = modules["passes"].draw(self.batch.x, make_generator(0, device=self.batch.x.device))
-            objective = modules["passes"].objective(self.batch, noise)
+            own = modules["passes"]
+            objective = own.objective(self.batch, noise, own.strength_value(), own.net.normalize)
             for engine in modules if objective else ["autograd"]:
                 if engine in engines:
                     steps[method, engine] = self.step(partial(loss_of, modules[engine], self.batch, noise))

@@ -1,8 +1,8 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
 from jacexp.jacobian.explicit import (
-    ExplicitLoss,
     Objective,
+    Terms,
     explicit_loss,
     has_explicit_steps,
     value_and_grads,
@@ -13,11 +13,11 @@ from jacexp.jacobian.rules import NoRuleError, Rule, register_function, register
 
 __all__ = [
     "Engine",
-    "ExplicitLoss",
     "Linearization",
     "NoRuleError",
     "Objective",
     "Rule",
+    "Terms",
     "exact_jacobian",
     "explicit_loss",
     "frobenius_norm",

@@ -24,17 +24,17 @@ from jacexp.jacobian.shapes import require_classes, require_penalty
 from jacexp.jacobian.walk import program_of
 
 
-class ExplicitLoss(NamedTuple):
+class Terms(NamedTuple):
     """The loss of one batch and what it is made of."""
 
     loss: Tensor
     """(), the mean over samples; (N,) of N stacked networks. Only this has a gradient."""
     cross_entropy: Tensor
-    """(B,), one a sample."""
+    """(B,), of the clean images, one a sample."""
     penalty: Tensor
-    """(B,), one a sample."""
+    """(B,), one a sample; () or (N,) where it belongs to the weights alone."""
     logits: Tensor
-    """(B, C)."""
+    """(B, C), of the clean images."""
 
 
 class Objective:
@@ -150,7 +150,7 @@ def has_explicit_steps(net: nn.Module) -> bool:
 
 def value_and_grads(
     net: nn.Module, x: Tensor, y: Tensor, objective: Objective, *, n_networks: int | None = None
-) -> tuple[ExplicitLoss, dict[str, Tensor]]:
+) -> tuple[Terms, dict[str, Tensor]]:
     """Compute an objective and its gradients by explicit passes, without an autograd graph.
 
     A pure function of the tensors that ``net`` holds, which may be those of a stack of N networks.
@@ -179,7 +179,7 @@ def value_and_grads(
     return parts, grads
 
 
-def explicit_loss(net: nn.Module, x: Tensor, y: Tensor, objective: Objective) -> ExplicitLoss:
+def explicit_loss(net: nn.Module, x: Tensor, y: Tensor, objective: Objective) -> Terms:
     """Compute an objective by explicit passes, as a loss whose ``backward`` gives the parameters their gradients.
 
     All work is done here, in the forward pass; ``loss.backward()`` multiplies the gradients that are ready by the
@@ -201,7 +201,7 @@ def explicit_loss(net: nn.Module, x: Tensor, y: Tensor, objective: Objective) ->
             gradient scaling inside the passes.
     """
     parameters = [p for p in net.parameters() if p.requires_grad]
-    return ExplicitLoss(*_Explicit.apply(net, x, y, objective, *parameters))
+    return Terms(*_Explicit.apply(net, x, y, objective, *parameters))
 
 
 class _Explicit(torch.autograd.Function):
@@ -227,13 +227,13 @@ class _Explicit(torch.autograd.Function):
 
 def _run(
     net: nn.Module, x: Tensor, y: Tensor, objective: Objective, n_networks: int | None = None
-) -> tuple[ExplicitLoss, dict[int, Tensor]]:
+) -> tuple[Terms, dict[int, Tensor]]:
     with _one_precision(x) as dtype:
         step = Step(net, x.to(dtype), y, n_networks=n_networks, move_statistics=objective.clean)
         penalty = require_penalty(type(objective).__name__, objective.run(step), step.cross_entropy.shape)
     losses = objective.loss(step.cross_entropy, penalty)
     loss = losses.mean() if n_networks is None else losses.view(n_networks, -1).mean(dim=1)
-    return ExplicitLoss(loss, step.cross_entropy, penalty, step.lin.logits), step.gradients
+    return Terms(loss, step.cross_entropy, penalty, step.lin.logits), step.gradients
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The regularisers of both papers, one LightningModule a file."""
 
-from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.jacobian import Terms
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.optim import Recipe
 

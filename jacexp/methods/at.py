@@ -5,14 +5,16 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import invariance, linearize
-from jacexp.jacobian.objectives import along
-from jacexp.methods.base import RegularizedModule, Settings, Terms, require
+from jacexp.jacobian import Terms, invariance, linearize
+from jacexp.jacobian.objectives import Strength, along
+from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class AdversarialTraining(RegularizedModule):
@@ -38,11 +40,14 @@ class AdversarialTraining(RegularizedModule):
         self.epsilon = epsilon
         self.clip = clip
 
-    def objective(self, batch: Batch, noise: Noise) -> invariance.Adversarial:  # noqa: ARG002
+    @override
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
+    ) -> invariance.Adversarial:
         """Give the explicit passes, which see x in the network's units."""
-        normalize, one = self.net.normalize, torch.ones_like(batch.x)
+        one = torch.ones_like(batch.x)
         return invariance.Adversarial(
-            epsilon=normalize.direction(one * along(self.epsilon, one)),
+            epsilon=normalize.direction(one * along(strength, one)),
             fast=self.fast,
             bounds=(normalize(0 * one), normalize(one)) if self.clip else None,
         )

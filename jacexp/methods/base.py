@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -12,27 +12,24 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
-from jacexp.jacobian import Engine, Linearization, Objective, explicit_loss, has_explicit_steps, linearize
+from jacexp.jacobian import (
+    Engine,
+    Linearization,
+    Objective,
+    Terms,
+    explicit_loss,
+    has_explicit_steps,
+    linearize,
+)
+from jacexp.jacobian.objectives import Strength
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.optim import Recipe
 from jacexp.methods.quick import QuickModule
 from jacexp.methods.share import Share
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 from jacexp.random import make_generator, stream_seed
-
-
-class Terms(NamedTuple):
-    """The loss of one batch and what it is made of."""
-
-    loss: Tensor
-    """(), what is minimised."""
-    cross_entropy: Tensor
-    """(B,), of the clean images, one a sample."""
-    penalty: Tensor
-    """(B,), one a sample; or () where it belongs to the weights alone."""
-    logits: Tensor
-    """(B, C), of the clean images."""
 
 
 class Settings(TypedDict, total=False):
@@ -109,8 +106,21 @@ class RegularizedModule(QuickModule):
         """Give the penalty of each sample, (B,), from the linearised network."""
         raise NotImplementedError
 
-    def objective(self, batch: Batch, noise: Noise) -> Objective | None:  # noqa: ARG002
-        """Give the same loss as explicit passes, which compute its gradient by hand; None where nobody wrote them."""
+    def objective(
+        self,
+        batch: Batch,  # noqa: ARG002
+        noise: Noise,  # noqa: ARG002
+        strength: Strength,  # noqa: ARG002
+        normalize: Normalize,  # noqa: ARG002
+    ) -> Objective | None:
+        """Return the same loss as explicit passes, which compute its gradient by hand; None where nobody wrote them.
+
+        Args:
+            batch: the images in pixels, (B, *in); of N stacked networks one after another, (N · B, *in).
+            noise: what `draw` gave for them.
+            strength: of the penalty; in a stack a tensor, (N · B,).
+            normalize: from pixels to the units of the network, or of each network of a stack.
+        """
         return None
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
@@ -121,10 +131,10 @@ class RegularizedModule(QuickModule):
         """Give the loss with its gradient by explicit passes; None where the engine, method or network has none."""
         if self.engine == "autograd" or (self.engine == "auto" and not self._has_explicit_steps):
             return None
-        objective = self.objective(batch, noise)
+        objective = self.objective(batch, noise, self.strength_value(), self.net.normalize)
         if objective is None:
             return None
-        return Terms(*explicit_loss(self.net.body, self.net.normalize(batch.x), batch.y, objective))
+        return explicit_loss(self.net.body, self.net.normalize(batch.x), batch.y, objective)
 
     @cached_property
     def _has_explicit_steps(self) -> bool:

@@ -4,9 +4,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from jacexp.data import Batch
-from jacexp.jacobian import linearize
+from jacexp.jacobian import Terms, linearize
 from jacexp.methods.at import AdversarialTraining, adversarial
-from jacexp.methods.base import Terms
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
 

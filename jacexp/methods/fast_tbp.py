@@ -4,14 +4,17 @@ from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, Objective, invariance
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import Settings
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient
-from jacexp.methods.tbp import TangentBP
+from jacexp.methods.tbp import TangentBP, directions
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class FastTangentBP(TangentBP):
@@ -38,12 +41,16 @@ class FastTangentBP(TangentBP):
         )
         self.signed = signed
 
-    def objective(self, batch: Batch, noise: Noise) -> Objective:  # noqa: ARG002
+    @override
+    def objective(self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize) -> Objective:
         """Give the explicit passes: one forward mode serves all tangents."""
-        return invariance.FastTBP(strength=self.beta, tangents=self.directions(batch), signed=self.signed)
+        return invariance.FastTBP(
+            strength=strength, tangents=directions(batch, normalize), signed=self.signed
+        )
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """Σ_t |∇ₓLᵀ t| of each sample, (B,), summed over the tangents."""
         gradient = loss_gradient(lin, batch.y)
-        along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in self.directions(batch).unbind(1)])
+        tangents = directions(batch, self.net.normalize).unbind(1)
+        along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in tangents])
         return (along if self.signed else along.abs()).sum(dim=0)

@@ -4,13 +4,16 @@ from typing import Unpack
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class FrobeniusNorm(RegularizedModule):
@@ -42,12 +45,15 @@ class FrobeniusNorm(RegularizedModule):
         logits = x.new_empty(len(x), self.net.n_classes)
         return {"u": sphere_like(logits, self.n_proj, generator)}
 
-    def objective(self, batch: Batch, noise: Noise) -> objectives.Frobenius:
+    @override
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
+    ) -> objectives.Frobenius:
         """Give the explicit passes; the exact norm takes the rows of the identity as its projections."""
         n_classes = self.net.n_classes
         identity = torch.eye(n_classes, dtype=batch.x.dtype, device=batch.x.device)
         u = noise["u"] if self.n_proj else identity[:, None].expand(-1, len(batch.x), -1)
-        return objectives.Frobenius(strength=self.lam, u=u)
+        return objectives.Frobenius(strength=strength, u=u)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """‖J‖_F² of each sample or its estimate, (B,)."""

@@ -3,14 +3,17 @@
 from typing import Literal, Unpack
 
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import residual
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class LossIBP(RegularizedModule):
@@ -44,9 +47,11 @@ class LossIBP(RegularizedModule):
         self.r = r
         self.hessian = hessian
 
-    def objective(self, batch: Batch, noise: Noise) -> invariance.LossIBP:  # noqa: ARG002
-        """Give the three passes of Algorithm 1."""
-        return invariance.LossIBP(strength=self.beta, r=self.r, hessian=self.hessian)
+    @override
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
+    ) -> invariance.LossIBP:
+        return invariance.LossIBP(strength=strength, r=self.r, hessian=self.hessian)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """L̃(Jᵀ(p - y)) of each sample, (B,)."""

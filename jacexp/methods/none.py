@@ -1,7 +1,8 @@
 """Plain training."""
 
 from jacexp.data import Batch
-from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.jacobian import Terms
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 
 

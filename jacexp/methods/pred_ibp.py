@@ -3,14 +3,17 @@
 from typing import Unpack
 
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, invariance
 from jacexp.jacobian.norms import per_sample_norm
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class PredictionIBP(RegularizedModule):
@@ -32,9 +35,11 @@ class PredictionIBP(RegularizedModule):
         require(beta >= 0, f"method.beta={beta}: the strength must not be negative")
         self.beta = beta
 
-    def objective(self, batch: Batch, noise: Noise) -> invariance.PredIBP:  # noqa: ARG002
-        """Give the explicit passes."""
-        return invariance.PredIBP(strength=self.beta)
+    @override
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
+    ) -> invariance.PredIBP:
+        return invariance.PredIBP(strength=strength)
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """‖J d‖₁ of each sample, (B,), summed over the logits."""

@@ -4,13 +4,16 @@ from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch
 from jacexp.jacobian import Linearization, objectives
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class SpectralNorm(RegularizedModule):
@@ -50,10 +53,13 @@ class SpectralNorm(RegularizedModule):
         """Draw the start of the power iteration, v ~ N(0, I), (B, *in)."""
         return {"v": standard_normal_like(x, generator)}
 
-    def objective(self, batch: Batch, noise: Noise) -> objectives.Spectral:  # noqa: ARG002
+    @override
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
+    ) -> objectives.Spectral:
         """Give the explicit passes of Algorithm 1."""
         return objectives.Spectral(
-            strength=self.lam, v=noise["v"], n_iter=self.n_iter, power=self.power, detach=self.detach
+            strength=strength, v=noise["v"], n_iter=self.n_iter, power=self.power, detach=self.detach
         )
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002

@@ -8,23 +8,24 @@ from torch import Tensor, nn
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
+from jacexp.jacobian import Terms
 from jacexp.jacobian.explicit import value_and_grads
 from jacexp.jacobian.objectives import Plain
 from jacexp.jacobian.stack import RandomStreams
-from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Ahead, Noise
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
-class StackedNormalize(nn.Module):
-    """`jacexp.models.network.Normalize` with a mean and a deviation for each network."""
+class StackedNormalize(Normalize):
+    """Normalisation with a mean and a deviation for each network, (C, 1, 1) or (C, H, W) each."""
 
     def __init__(self, nets: Sequence[Network]) -> None:
-        """Take those of the networks, (C, 1, 1) or (C, H, W) each."""
-        super().__init__()
-        self.mean = torch.stack([net.normalize.mean for net in nets])
-        self.std = torch.stack([net.normalize.std for net in nets])
+        super().__init__(
+            *(torch.stack([getattr(net.normalize, of) for net in nets]) for of in ("mean", "std"))
+        )
         self._rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
@@ -125,9 +126,6 @@ class StackedMethod:
             )
         self.modules = list(modules)
         self.stack = Stack([module.net for module in modules])
-        # A shell of the first one: its settings, around the stack, with all strengths in place of its own.
-        self.method = copy.copy(modules[0])
-        self.method.__dict__["_modules"] = {"net": self.stack}
         self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
         self.has_dropout = modules[0].has_dropout
         self.plain = all(module.strength_value() == 0 for module in modules)
@@ -156,16 +154,15 @@ class StackedMethod:
         Returns:
             The terms, with a loss (N,) and a penalty (N · B,) or (N,), and the gradients as ``weights``, (N, P).
         """
-        x = self.stack.normalize(batch.x)
-        template = self.modules[0]
+        template, normalize = self.modules[0], self.stack.normalize
         rows = self.strengths.repeat_interleave(len(batch.x) // self.stack.n)
-        if self.method.strength:
-            setattr(self.method, self.method.strength, rows)
-        objective = None if self.plain else self.method.objective(batch, noise)
+        objective = None if self.plain else template.objective(batch, noise, rows, normalize)
         if objective is None:  # the clean images' own loss, with or without a penalty on the weights
             objective = Plain()
-        parts, gradients = value_and_grads(self.stack.body, x, batch.y, objective, n_networks=self.stack.n)
-        terms, gradient = Terms(*parts), self.stack.in_a_row(gradients)
+        terms, gradients = value_and_grads(
+            self.stack.body, normalize(batch.x), batch.y, objective, n_networks=self.stack.n
+        )
+        gradient = self.stack.in_a_row(gradients)
         if self.plain or not isinstance(template, WeightPenalty):
             return terms, gradient
         penalty, of_penalty = self._weight_penalty(template, noise)

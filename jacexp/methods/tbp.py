@@ -4,14 +4,17 @@ from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import Linearization, Objective, invariance
 from jacexp.jacobian.norms import per_sample_norm
+from jacexp.jacobian.objectives import Strength
 from jacexp.methods.base import RegularizedModule, Settings, require
 from jacexp.methods.draws import Noise
 from jacexp.models import Network
+from jacexp.models.network import Normalize
 
 
 class TangentBP(RegularizedModule):
@@ -58,25 +61,26 @@ class TangentBP(RegularizedModule):
         """Make what computes the tangents of images of a shape."""
         return Tangents(in_shape, sigma=self.sigma, unit=self.tangent_unit, device=device)
 
-    def directions(self, batch: Batch) -> Tensor:
-        """Bring the tangents of a batch to the network's units.
-
-        Returns:
-            The tangents, (B, 5, C, H, W).
-
-        Raises:
-            ConfigError: if the batch comes without tangents.
-        """
-        if batch.tangents is None:
-            raise ConfigError("this method needs batches with tangents: give the loader tangents=...")
-        return self.net.normalize.direction(batch.tangents)
-
-    def objective(self, batch: Batch, noise: Noise) -> Objective:  # noqa: ARG002
-        """Give the explicit passes."""
-        return invariance.TBP(strength=self.beta, tangents=self.directions(batch))
+    @override
+    def objective(self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize) -> Objective:
+        return invariance.TBP(strength=strength, tangents=directions(batch, normalize))
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
         """Σ_t ‖J t‖₁ of each sample, (B,), summed over tangents and logits."""
         return torch.stack(
-            [per_sample_norm(lin.jvp(t), ord=1) for t in self.directions(batch).unbind(1)]
+            [per_sample_norm(lin.jvp(t), ord=1) for t in directions(batch, self.net.normalize).unbind(1)]
         ).sum(dim=0)
+
+
+def directions(batch: Batch, normalize: Normalize) -> Tensor:
+    """Bring the tangents of a batch to the network's units.
+
+    Returns:
+        The tangents, (B, 5, C, H, W).
+
+    Raises:
+        ConfigError: if the batch comes without tangents.
+    """
+    if batch.tangents is None:
+        raise ConfigError("this method needs batches with tangents: give the loader tangents=...")
+    return normalize.direction(batch.tangents)

@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from jacexp.data import Batch
+from jacexp.jacobian import Terms
 from jacexp.jacobian.shapes import require_penalty
-from jacexp.methods.base import RegularizedModule, Terms
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 
 
