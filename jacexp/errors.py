@@ -1,5 +1,8 @@
 """Errors that tell a user what to do; command-line programs print them without a traceback."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class JacexpError(Exception):
     """The base of every error that jacexp raises on purpose."""
@@ -19,3 +22,9 @@ class StoreError(JacexpError):
 
 class RunLockedError(StoreError):
     """A run that another process is training."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean X?)"`` with the known word that is nearest to one that is not, or nothing if none is."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""

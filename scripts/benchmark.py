@@ -15,8 +15,10 @@ profile: where the time of a fused step goes.
 import argparse
 import itertools
 import json
+import re
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +26,49 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
+from jacexp.arguments import Parser, run_script
 from jacexp.benchmark.lightning import lightning_overhead
 from jacexp.benchmark.profiling import profile_stack
 from jacexp.benchmark.steps import ENGINES, IMAGES, METHODS, MODULES, Case, measure, table, timing_row
 from jacexp.benchmark.sweeps import modes, network_steps_per_second
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.errors import ConfigError
+from jacexp.report.schema import read_table
 from jacexp.store.provenance import provenance
 from jacexp.store.tables import TIMING, append_rows
 
+NUMBERS = ("repetitions", "threads", "steps", "batch_size", "batch_sizes", "networks", "n_jobs")
 
-def _check(*numbers: int | None, device: str = "cpu") -> None:
-    for value in numbers:
-        if value is not None and value < 1:
-            raise ConfigError(
-                f"{value} repetitions, threads, networks, steps or images cannot be timed: choose 1 or more"
-            )
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be timed, and files that cannot be written afterwards.
+
+    Raises:
+        ConfigError: for a number below 1, a device that is not there, or a folder that cannot be written.
+    """
+    for name in NUMBERS:
+        given = getattr(arguments, name, None)
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {value} cannot be timed: choose 1 or more")
+    if getattr(arguments, "warmup", 0) < 0:
+        raise ConfigError(f"--warmup {arguments.warmup} is no number of repetitions: choose 0 or more")
+    device = getattr(arguments, "device", "cpu")
+    if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+        raise ConfigError(f"--device {device} is unknown; choose cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {device}, but PyTorch sees no GPU here")
+        raise ConfigError(f"--device {device}, but PyTorch sees no GPU here; leave it at cpu")
+    if arguments.out and not arguments.out.parent.is_dir():
+        raise ConfigError(f"--out {arguments.out}: there is no folder {arguments.out.parent}; make it first")
+    results = getattr(arguments, "results", None)
+    if results:
+        if results.exists() and not results.is_dir():
+            raise ConfigError(f"--results {results} is no folder")
+        if (results / "timing.csv").exists():
+            read_table(results / "timing.csv", TIMING)
 
 
 def run_step(arguments: argparse.Namespace) -> None:
-    """Time the steps, print the table, write both files.
-
-    Raises:
-        ConfigError: for a number that cannot be timed.
-    """
-    _check(arguments.repetitions, arguments.threads, *arguments.batch_sizes)
+    """Time the steps, print the table, write both files."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rows = []
@@ -124,9 +143,6 @@ def add_lightning(commands: Any) -> None:
 
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Time sweeps in all modes in turn, print their throughputs and ratios, and write them."""
-    _check(
-        arguments.repetitions, arguments.threads, arguments.steps, arguments.batch_size, *arguments.networks
-    )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rows = []
@@ -166,8 +182,6 @@ def add_sweep(commands: Any) -> None:
 
 def run_profile(arguments: argparse.Namespace) -> None:
     """Profile the steps of a stack, print where their time goes, and write it."""
-    numbers = (arguments.networks, arguments.steps, arguments.batch_size, arguments.threads)
-    _check(*numbers, device=arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
@@ -195,24 +209,19 @@ def add_profile(commands: Any) -> None:
     profile.set_defaults(run=run_profile)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Run one of the benchmarks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="step|lightning|sweep|profile")
     add_step(commands)
     add_lightning(commands)
     add_sweep(commands)
     add_profile(commands)
-    arguments = parser.parse_args()
-    try:
-        arguments.run(arguments)
-    except JacexpError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 2
+    arguments = parser.parse_args(words)
+    check(arguments)
+    arguments.run(arguments)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -1,6 +1,7 @@
 """Train spec against none on the embedded digits, print a table and draw the noise curve: python scripts/demo.py."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,10 @@ from hydra import compose, initialize_config_dir
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
+from jacexp.arguments import run_script
 from jacexp.data import Split
-from jacexp.errors import JacexpError
-from jacexp.evaluate import white_noise
+from jacexp.errors import ConfigError
+from jacexp.evaluate import check_samples, white_noise
 from jacexp.report.style import add_legend, column_style, draw_band, figure
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
@@ -25,8 +27,13 @@ SIGMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 SETTINGS = ("dataset=digits", "train.epochs=15", "train.batch_size=16", "method.lam=0.03")
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> int:
     """Train what is not trained yet, evaluate it, and show the result."""
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
+    if words:
+        raise ConfigError(f"the demo takes no arguments, but was given {words[0]!r}; train.py takes many")
     results = ROOT / "results" / "demo"
     register()
     curves = pd.concat([curve(method, seed, results) for method in METHODS for seed in SEEDS])
@@ -38,6 +45,7 @@ def main() -> None:
     path = results / "white_noise.png"
     draw(curves, path)
     print(f"\nThe curve is drawn in {path.relative_to(ROOT)}.")
+    return 0
 
 
 def curve(method: str, seed: int, results: Path) -> pd.DataFrame:
@@ -49,11 +57,13 @@ def curve(method: str, seed: int, results: Path) -> pd.DataFrame:
     done = run(cfg)
     data: Split = prepare(cfg).data
     net = load_network(RunDirectory(results / "runs" / done["row"]["run"]))
-    return white_noise(net, data.x_test, data.y_test, sigmas=SIGMAS).assign(method=method, seed=seed)
+    return white_noise(check_samples(net, data.x_test, data.y_test), sigmas=SIGMAS).assign(
+        method=method, seed=seed
+    )
 
 
 def table(curves: pd.DataFrame) -> pd.DataFrame:
-    """Give a row a method and a column a noise level, in per cent."""
+    """Arrange the accuracies, percent: one row a method, one column a noise level."""
     grouped = curves.groupby(["method", "value"])["accuracy"]
     cells = (100 * grouped.mean()).map("{:.1f}".format) + " ± " + (100 * grouped.std()).map("{:.1f}".format)
     wide = cells.unstack("value").rename_axis(index=None, columns="noise σ")
@@ -77,7 +87,4 @@ def draw(curves: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except JacexpError as error:
-        sys.exit(f"error: {error}")
+    run_script(main, stopped="stopped; start again to go on")

@@ -9,10 +9,12 @@ What results/curves.csv has already is not measured again.
 """
 
 import sys
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,13 +23,23 @@ from yaml import YAMLError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.arguments import pairs, run_script
+from jacexp.errors import ConfigError, JacexpError, did_you_mean
 from jacexp.evaluate import find
-from jacexp.evaluate.stored import evaluate_run, matching, stored_points
+from jacexp.evaluate.samples import Progress
+from jacexp.evaluate.stored import check_store, curves_by_run, evaluate_run, matching
+from jacexp.store.tables import RUNS
 
 EVALS = Path(__file__).parents[1] / "conf" / "eval"
 SETTINGS = ("paths.results", "paths.data", "device")
 DEVICES = ("auto", "cpu", "gpu")
+USAGE = "write eval=NAME and other words as key=value; see --help"
+
+EVERY_S = 30
+"""Seconds between two lines about one run where no bar can be drawn."""
+
+N_SHOWN = 6
+"""Points of a curve in the table at the end."""
 
 
 def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[str]]]:
@@ -37,19 +49,23 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
         The settings (``eval``, its name; ``settings``, its keywords; ``paths``; ``device``), and the filters.
 
     Raises:
-        ConfigError: for a word that is no ``key=value``, or an evaluation that is not there.
+        ConfigError: for a word that is no ``key=value`` or that nobody reads, or an evaluation that is not there.
     """
-    pairs = dict(word.partition("=")[::2] for word in words)
-    if any("=" not in word for word in words) or "eval" not in pairs:
-        raise ConfigError(f"write key=value, and eval=NAME among them:\n\n{__doc__}")
-    name = pairs.pop("eval")
+    words_by_key = pairs(words, USAGE)
+    if "eval" not in words_by_key:
+        raise ConfigError(f"eval= is missing; {USAGE}")
+    name = words_by_key.pop("eval")
     find(name)
-    ours = {key: value for key, value in pairs.items() if key.startswith("eval.") or key in SETTINGS}
-    for key, value in pairs.items():
+    ours = {key: v for key, v in words_by_key.items() if key.startswith("eval.") or key in SETTINGS}
+    for key, value in words_by_key.items():
         if key not in ours and key.split(".")[0] in ("eval", "paths", "device"):
-            raise ConfigError(f"{key}={value} is unknown; there are eval.KEY, {', '.join(SETTINGS)}")
-        if key in SETTINGS and not value:
-            raise ConfigError(f"{key}= is empty; give it a value, or leave it out")
+            near = did_you_mean(key, SETTINGS)
+            raise ConfigError(f"{key}={value} is unknown{near}; there are eval.KEY, {', '.join(SETTINGS)}")
+        if key not in ours and key not in RUNS:
+            near = did_you_mean(key, ["eval", *SETTINGS, *RUNS])
+            raise ConfigError(
+                f"{key} is no setting and no column of runs.csv to choose runs by{near}; see --help"
+            )
     try:
         given = OmegaConf.from_dotlist([f"{key}={value}" for key, value in ours.items()])
         defaults = {
@@ -61,12 +77,12 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"a setting cannot be read: {str(error).splitlines()[0]}") from error
     assert isinstance(cfg, dict)
-    filters = {key: value.split(",") for key, value in pairs.items() if key not in ours}
+    filters = {key: value.split(",") for key, value in words_by_key.items() if key not in ours}
     return {**cfg, "settings": cfg.pop("eval"), "eval": name}, filters
 
 
 def device_of(word: str) -> str:
-    """Give PyTorch's name for auto, cpu or gpu.
+    """Return PyTorch's name for auto, cpu or gpu.
 
     Raises:
         ConfigError: for another word, or a GPU where there is none.
@@ -78,47 +94,69 @@ def device_of(word: str) -> str:
     return "cuda" if word != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+@contextmanager
+def shown(label: str) -> Iterator[Progress]:
+    """Show how far a run is: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        with tqdm(desc=label, unit="image", leave=False) as bar:
+
+            def draw(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield draw
+        return
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > EVERY_S:
+            last = time.monotonic()
+            print(f"{label}: {done:,} of {total:,} images", file=sys.stderr, flush=True)
+
+    yield tell
+
+
 def main(words: Sequence[str]) -> int:
     """Evaluate every run that matches; one that cannot be evaluated is named, and the others go on.
 
     Returns:
         The exit status: 0, or 1 if a run could not be evaluated.
     """
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
     cfg, filters = configure(words)
-    paths, device = cfg["paths"], device_of(str(cfg["device"]))
+    name, settings, paths, device = cfg["eval"], cfg["settings"], cfg["paths"], device_of(str(cfg["device"]))
     results, root = Path(str(paths["results"])), Path(str(paths["data"])) if paths["data"] else None
     # What is wrong for every run is said once, before the first.
-    find(cfg["eval"]).settings("", cfg["settings"])
-    deque(stored_points(results / "curves.csv", ""), maxlen=0)
-    runs, status = matching(results, filters), 0
+    find(name).settings("", settings)
+    if root is not None and not root.is_dir():
+        raise ConfigError(f"paths.data={root} is no folder")
+    runs, failed = matching(results, filters), 0
+    check_store(results)
     for number, run in enumerate(runs, start=1):
-        with tqdm(desc=f"{number}/{len(runs)} {run}", unit="image", leave=True) as bar:
+        label = f"{number}/{len(runs)} {run}"
+        try:
+            with shown(label) as progress:
+                n = evaluate_run(results, run, name, settings, root=root, device=device, progress=progress)
+            print(f"{label}: {f'{n} points' if n else 'stored already'}", file=sys.stderr, flush=True)
+        except ConfigError:
+            raise
+        except JacexpError as error:
+            failed += 1
+            print(f"error: {run}: {error}", file=sys.stderr, flush=True)
+    print(table(curves_by_run(results, runs, name, settings)))
+    print(f"{len(runs) - failed} of {len(runs)} runs are evaluated; see {results / 'curves.csv'}")
+    return int(failed > 0)
 
-            def tell(done: int, total: int, bar: tqdm = bar) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
 
-            try:
-                n = evaluate_run(
-                    results, run, cfg["eval"], cfg["settings"], root=root, device=device, progress=tell
-                )
-                bar.set_postfix_str(f"{n} points" if n else "stored already")
-            except ConfigError:
-                raise
-            except JacexpError as error:
-                status = 1
-                tqdm.write(f"error: {run}: {error}", file=sys.stderr)
-    print(f"{len(runs)} runs; see {results / 'curves.csv'}")
-    return status
+def table(curves: pd.DataFrame) -> str:
+    """Write some of the points of each run, from the first to the last."""
+    last = len(curves.columns) - 1
+    shown = sorted({round(last * i / (N_SHOWN - 1)) for i in range(N_SHOWN)}) if last >= 0 else []
+    return curves.iloc[:, shown].to_string()
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv):
-        sys.exit(print(__doc__))
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except JacexpError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("stopped; what was measured is stored, so start again to go on", file=sys.stderr)
-        sys.exit(130)
+    run_script(main, stopped="stopped; what was measured is stored, so start again to go on")

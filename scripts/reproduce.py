@@ -22,7 +22,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
-from jacexp.errors import JacexpError
+from jacexp.arguments import Parser, run_script
 from jacexp.report.arguments import Arguments, parse
 from jacexp.report.plan import Sweep, narrowed, sweeps
 from jacexp.report.schema import read_store
@@ -129,7 +129,7 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
     Returns:
         The exit status, as `run_all` gives it; 0 if there is nothing to do.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name in ("table", "method", "dataset"):
@@ -148,7 +148,4 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except JacexpError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighbour
-    {"jacexp.random", "jacexp.errors"},
+    {"jacexp.errors"},
+    {"jacexp.random", "jacexp.arguments"},
     {"jacexp.jacobian", "jacexp.models", "jacexp.data"},
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},

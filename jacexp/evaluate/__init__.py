@@ -1,8 +1,7 @@
-"""What is measured on trained networks: each evaluation takes a network and data to a tidy table of counts."""
+"""What is measured on trained networks: each evaluation maps a network and data to a tidy table of counts."""
 
 from jacexp.evaluate.accuracy import accuracy
 from jacexp.evaluate.adversarial import adversarial
-from jacexp.evaluate.autoattack import autoattack
 from jacexp.evaluate.boundary import boundary
 from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.frozen import EvaluationError
@@ -10,17 +9,20 @@ from jacexp.evaluate.jacobian import jacobian
 from jacexp.evaluate.noise import gaussian, white_noise
 from jacexp.evaluate.pgd import pgd, tpgd
 from jacexp.evaluate.registry import EVALUATIONS, Evaluation, Outcome, evaluate, find
-from jacexp.evaluate.square import square
+from jacexp.evaluate.samples import Samples, check_samples
+from jacexp.evaluate.torchattacks import autoattack, square
 
 __all__ = [
     "EVALUATIONS",
     "Evaluation",
     "EvaluationError",
     "Outcome",
+    "Samples",
     "accuracy",
     "adversarial",
     "autoattack",
     "boundary",
+    "check_samples",
     "cross_checks",
     "evaluate",
     "find",

@@ -3,18 +3,18 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from jacexp.errors import ConfigError
 from jacexp.evaluate.checks import flags
 from jacexp.evaluate.draws import BLOCK, normal, rows
-from jacexp.evaluate.frame import Row, count, frame, summary
 from jacexp.evaluate.frozen import finite_logits, frozen
-from jacexp.evaluate.samples import Batch, Progress, check_at_least_one, check_positive, check_samples
+from jacexp.evaluate.points import Row, count, points, summary
+from jacexp.evaluate.samples import Batch, Samples
+from jacexp.evaluate.settings import AtLeastOne, Positive, Seed, checked
 from jacexp.evaluate.spheres import nearest_change
 from jacexp.models import Network
 
@@ -24,21 +24,17 @@ PACKET = 32
 """Directions drawn and searched together; the numbers depend on it, so it is no setting."""
 
 
+@checked
 def boundary(
-    net: Network,
-    x: Tensor,
-    y: Tensor,
+    samples: Samples,
     *,
-    n_directions: int = 256,
-    max_radius: float = 24.0,
-    n_spheres: int = 12,
-    tolerance: float = 0.01,
+    n_directions: AtLeastOne = 256,
+    max_radius: Positive = 24.0,
+    n_spheres: AtLeastOne = 12,
+    tolerance: Positive = 0.01,
     clip: bool = False,
     space: Space = "pixel",
-    seed: int = 0,
-    n_samples: int | None = None,
-    batch_size: int = 250,
-    progress: Progress | None = None,
+    seed: Seed = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure how far each sample is from a point that the network classifies otherwise (Johansson et al., Figure 4).
 
@@ -49,10 +45,8 @@ def boundary(
     since those of a smaller set come first in a larger one. Only samples that are classified right are searched.
 
     Args:
-        net: a network from pixels in [0,1] to logits.
-        x: images, (N, C, H, W), uint8 or float in [0,1].
-        y: labels, (N,).
-        n_directions: random directions a sample, ≥ 1.
+        samples: of a network; its batch size is that of the points tried.
+        n_directions: random directions a sample.
         max_radius: radius of the largest sphere, in units of the space.
         n_spheres: spheres with radii max_radius/n_spheres, …, max_radius.
         tolerance: what the binary search may be off by, in units of the space.
@@ -60,9 +54,6 @@ def boundary(
             which is then more than the distance moved.
         space: whether spheres are round in [0,1] pixels or in the network's normalised units.
         seed: of the directions; networks evaluated with one seed are searched along the same.
-        n_samples: search around the first so many images; None takes all.
-        batch_size: images a forward pass; the directions do not depend on it.
-        progress: told of the samples done.
 
     Returns:
         Two tables. The points: with the variable ``radius``, how many of the searched samples keep their class on all
@@ -70,35 +61,15 @@ def boundary(
         max_radius, as directions are added. Flags: ``unfound`` with the number of samples without, ``few_directions``
         if the last doubling still shrank the mean by over 5 %. The samples: ``sample`` (its index), ``correct``,
         ``found``, ``distance`` (inf where none was found, NaN for a sample that was not searched).
-
-    Raises:
-        ConfigError: for sizes that make no sense or an unknown space.
-        DataError: for data that does not fit the network.
-        EvaluationError: for logits that are not finite.
     """
-    check_positive(max_radius=max_radius, tolerance=tolerance)
-    check_at_least_one(n_directions=n_directions, n_spheres=n_spheres, batch_size=batch_size)
-    if space not in get_args(Space):
-        raise ConfigError(f"space={space!r} is unknown; choose one of {', '.join(get_args(Space))}")
     radii = [max_radius * (i + 1) / n_spheres for i in range(n_spheres)]
-    samples = check_samples(net, x, y, n_samples)
-    search = Search(net, radii, tolerance, clip, space, batch_size)
-    with frozen(net), torch.no_grad():
-        parts = [search.distances(batch, n_directions, seed) for batch in samples.batches(BLOCK, progress)]
+    search = Search(samples.net, radii, tolerance, clip, space, samples.batch_size)
+    with frozen(samples.net), torch.no_grad():
+        parts = [search.distances(batch, n_directions, seed) for batch in samples.batches(BLOCK)]
     distances = torch.cat(parts, dim=1).cpu()
-    settings = {
-        "n_directions": n_directions,
-        "max_radius": max_radius,
-        "n_spheres": n_spheres,
-        "tolerance": tolerance,
-        "clip": clip,
-        "space": space,
-        "seed": seed,
-        "n_samples": n_samples,
-    }
     threat = f"random directions in {space} space, L2, {'clipped to [0,1]' if clip else 'not clipped'}"
-    points = _radius_rows(radii, distances[-1]) + _direction_rows(n_directions, distances)
-    return frame(points, threat=threat, settings=settings), _sample_table(distances[-1])
+    curves = _radius_rows(radii, distances[-1]) + _direction_rows(n_directions, distances)
+    return points(curves, threat), _sample_table(distances[-1])
 
 
 @dataclass(frozen=True)
@@ -122,7 +93,7 @@ class Search:
     batch_size: int
 
     def distances(self, batch: Batch, n_directions: int, seed: int) -> Tensor:
-        """Give the distances of a batch of one block after each packet of directions.
+        """Return the distances of a batch of one block after each packet of directions.
 
         Returns:
             (packets, B); NaN for samples that are classified wrong, inf where nothing was found.
@@ -151,12 +122,12 @@ class Search:
     def _changed(
         self, x: Tensor, d: Tensor, classes: Tensor, sample: Tensor, direction: Tensor, radius: Tensor
     ) -> Tensor:
-        """Say which points x_s + r·d_sk have another class than x_s, (M,) bool, for M triples s, k, r."""
+        """Return which points x_s + r·d_sk have another class than x_s, (M,) bool, for M triples s, k, r."""
         answers = []
         for s, k, r in zip(*(i.split(self.batch_size) for i in (sample, direction, radius)), strict=True):
-            points = x[s] + r.to(x).view(-1, *[1] * (x.ndim - 1)) * d[s, k]
-            points = points.clamp(0, 1) if self.clip else points
-            answers.append(finite_logits(self.net, points).argmax(dim=1) != classes[s])
+            moved = x[s] + r.to(x).view(-1, *[1] * (x.ndim - 1)) * d[s, k]
+            moved = moved.clamp(0, 1) if self.clip else moved
+            answers.append(finite_logits(self.net, moved).argmax(dim=1) != classes[s])
         return torch.cat(answers)
 
 

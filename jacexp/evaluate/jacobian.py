@@ -8,36 +8,23 @@ from torch import Tensor
 
 from jacexp.evaluate.bounds import operator_bound, reshaped_bound
 from jacexp.evaluate.draws import normal_like
-from jacexp.evaluate.frame import frame, summary
 from jacexp.evaluate.frozen import finite_logits, frozen
-from jacexp.evaluate.samples import Batch, Progress, check_at_least_one, check_samples
+from jacexp.evaluate.points import points, summary
+from jacexp.evaluate.samples import Batch, Samples
+from jacexp.evaluate.settings import AtLeastOne, Seed, checked
 from jacexp.jacobian import exact_jacobian, linearize
 from jacexp.jacobian.norms import per_sample_norm, unit
 from jacexp.models import Network
 
 
-def jacobian(
-    net: Network,
-    x: Tensor,
-    y: Tensor,
-    *,
-    n_iter: int = 10,
-    seed: int = 0,
-    n_samples: int | None = None,
-    batch_size: int = 250,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+@checked
+def jacobian(samples: Samples, *, n_iter: AtLeastOne = 10, seed: Seed = 0) -> pd.DataFrame:
     """Measure each sample's J = dz/dx at the normalised input and what stands in for it (Johansson et al., Figure 5).
 
     Args:
-        net: a network from pixels in [0,1] to logits.
-        x: images, (N, C, H, W), uint8 or float in [0,1].
-        y: labels, (N,); they do not matter here.
+        samples: of a network; its batch size is the number of images whose whole Jacobian is kept at a time.
         n_iter: follow the power iteration for 1 … n_iter rounds.
         seed: of the start of the power iterations.
-        n_samples: take the first so many images; None takes all.
-        batch_size: images whose whole Jacobian is kept at a time; the numbers do not depend on it.
-        progress: told of the samples done.
 
     Returns:
         Without a variable, over the samples: ``sigma1`` = σ₁(J), exact; ``frobenius`` = ‖J‖_F; ``bound_reshaped`` and
@@ -47,27 +34,22 @@ def jacobian(
         that is less than some sample's σ₁.
 
     Raises:
-        ConfigError: for sizes that make no sense, or a layer whose norm is not known.
-        DataError: for data that does not fit the network.
-        EvaluationError: for logits that are not finite.
+        ConfigError: for a layer whose norm is not known.
     """
-    check_at_least_one(n_iter=n_iter)
-    samples = check_samples(net, x, y, n_samples)
+    net = samples.net
     with frozen(net):
-        parts = [_measure(net, batch, n_iter, seed) for batch in samples.batches(batch_size, progress)]
-        first = next(samples.batches(1))
+        parts = [_measure(net, batch, n_iter, seed) for batch in samples.batches()]
         bounds = {
             "bound_reshaped": reshaped_bound(net.body),
-            "bound_operator": operator_bound(net.body, net.normalize(first.x), seed=seed),
+            "bound_operator": operator_bound(net.body, net.normalize(samples.pixels(0, 1)), seed=seed),
         }
     sigma1, frobenius, estimates = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))
     rows = _rows(sigma1, frobenius, estimates, bounds)
-    threat = "clean, J of the logits by the normalised input"
-    return frame(rows, threat=threat, settings={"n_iter": n_iter, "seed": seed, "n_samples": n_samples})
+    return points(rows, threat="clean, J of the logits by the normalised input")
 
 
 def _measure(net: Network, batch: Batch, n_iter: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give σ₁ (B,), ‖J‖_F (B,) and the power iteration's σ̂ after each round (B, n_iter)."""
+    """Return σ₁ (B,), ‖J‖_F (B,) and the power iteration's σ̂ after each round (B, n_iter)."""
     finite_logits(net, batch.x)
     x = net.normalize(batch.x)
     whole = exact_jacobian(net.body, x).flatten(2)

@@ -1,130 +1,82 @@
 """Accuracy under Gaussian noise, as each of the two papers adds it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jacexp.evaluate.draws import normal_like
-from jacexp.evaluate.frame import count, frame
 from jacexp.evaluate.frozen import frozen, is_correct
-from jacexp.evaluate.samples import Batch, Progress, Samples, check_axis, check_samples
+from jacexp.evaluate.points import Row, count, points
+from jacexp.evaluate.samples import Batch, Samples
+from jacexp.evaluate.settings import Axis, Seed, checked
 
 
-def gaussian(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    sigmas: Sequence[float],
-    seed: int = 0,
-    batch_size: int = 250,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+@checked
+def gaussian(samples: Samples, *, sigmas: Axis, seed: Seed = 0) -> pd.DataFrame:
     """Count what stays right at x + sigma·n, n ~ N(0, I), without clipping (Demyanov et al., section 5.3, Figure 3).
 
     Each sample has one noise pattern n, which every sigma scales.
 
     Args:
-        net: a network from pixels in [0,1] to logits.
-        x: images, (N, C, H, W), uint8 or float in [0,1].
-        y: labels, (N,).
-        sigmas: standard deviations of the noise in [0,1] pixel units, ≥ 0.
-        seed: of the noise; networks evaluated with one seed meet the same noise.
-        batch_size: images a forward pass; the noise does not depend on it.
-        progress: told of the samples done.
+        samples: of a network.
+        sigmas: standard deviations of the noise in [0,1] pixel units.
+        seed: of the noise; networks evaluated with one seed meet the same noise, in batches of any size.
 
     Returns:
         One row a sigma.
-
-    Raises:
-        ConfigError: for sigmas that are negative or not finite.
-        DataError: for data that does not fit the network.
-        EvaluationError: for logits that are not finite.
     """
-    points = check_axis("sigmas", sigmas)
 
     def noisy(batch: Batch) -> Iterator[Tensor]:
         noise = normal_like(batch, seed, "gaussian")
-        return (batch.x + sigma * noise for sigma in points)
+        return (batch.x + sigma * noise for sigma in sigmas)
 
-    correct = correct_at(net, check_samples(net, x, y), noisy, batch_size, progress)
     threat = "pixels + N(0, sigma^2), one pattern scaled by every sigma, not clipped"
-    return frame(_rows(points, correct), threat=threat, settings={"seed": seed})
+    return points(_rows(sigmas, correct_at(samples, noisy)), threat)
 
 
-def white_noise(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    sigmas: Sequence[float],
-    seed: int = 0,
-    batch_size: int = 250,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+@checked
+def white_noise(samples: Samples, *, sigmas: Axis, seed: Seed = 0) -> pd.DataFrame:
     """Count what stays right at clip(x + n, 0, 1), n ~ N(0, sigma²I) (Johansson et al., Eq. 9, Figure 3).
 
     The noise is added to [0,1] pixels and clipped there; the network normalises afterwards. Each sigma has noise of
     its own, the same whatever other sigmas are asked for.
 
     Args:
-        net: a network from pixels in [0,1] to logits.
-        x: images, (N, C, H, W), uint8 or float in [0,1].
-        y: labels, (N,).
-        sigmas: standard deviations of the noise in [0,1] pixel units, ≥ 0.
-        seed: of the noise; networks evaluated with one seed meet the same noise.
-        batch_size: images a forward pass; the noise does not depend on it.
-        progress: told of the samples done.
+        samples: of a network.
+        sigmas: standard deviations of the noise in [0,1] pixel units.
+        seed: of the noise, as in `gaussian`.
 
     Returns:
         One row a sigma.
-
-    Raises:
-        ConfigError: for sigmas that are negative or not finite.
-        DataError: for data that does not fit the network.
-        EvaluationError: for logits that are not finite.
     """
-    points = check_axis("sigmas", sigmas)
 
     def noisy(batch: Batch) -> Iterator[Tensor]:
-        for sigma in points:
+        for sigma in sigmas:
             noise = normal_like(batch, seed, "white_noise", f"{sigma:.9g}")
             yield (batch.x + sigma * noise).clamp(0, 1)
 
-    correct = correct_at(net, check_samples(net, x, y), noisy, batch_size, progress)
-    return frame(
-        _rows(points, correct), threat="pixels + N(0, sigma^2), clipped to [0,1]", settings={"seed": seed}
-    )
+    return points(_rows(sigmas, correct_at(samples, noisy)), "pixels + N(0, sigma^2), clipped to [0,1]")
 
 
-def correct_at(
-    net: nn.Module,
-    samples: Samples,
-    perturb: Callable[[Batch], Iterator[Tensor]],
-    batch_size: int,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Say which samples stay right under each of several perturbations.
+def correct_at(samples: Samples, perturb: Callable[[Batch], Iterator[Tensor]]) -> Tensor:
+    """Return which samples stay right under each of several perturbations.
 
     Args:
-        net: a network from pixels in [0,1] to logits.
-        samples: checked images and labels.
-        perturb: gives the perturbed batch once for every point of the curve.
-        batch_size: images a forward pass.
-        progress: told of the samples done.
+        samples: of a network.
+        perturb: yields the perturbed batch once for every point of the curve.
 
     Returns:
         (points, N) bool, on the CPU.
     """
-    with frozen(net):
+    with frozen(samples.net):
         parts = [
-            torch.stack([is_correct(net, x, batch.y) for x in perturb(batch)]).cpu()
-            for batch in samples.batches(batch_size, progress)
+            torch.stack([is_correct(samples.net, x, batch.y) for x in perturb(batch)]).cpu()
+            for batch in samples.batches()
         ]
     return torch.cat(parts, dim=1)
 
 
-def _rows(sigmas: list[float], correct: Tensor) -> list[dict[str, object]]:
+def _rows(sigmas: Axis, correct: Tensor) -> list[Row]:
     return [{"variable": "sigma", "value": s, **count(c)} for s, c in zip(sigmas, correct, strict=True)]

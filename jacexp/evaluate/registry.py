@@ -1,33 +1,29 @@
 """The evaluations by name, with the axes on which the papers draw them."""
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import Tensor
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, did_you_mean
 from jacexp.evaluate.accuracy import accuracy
 from jacexp.evaluate.adversarial import adversarial
-from jacexp.evaluate.autoattack import autoattack
 from jacexp.evaluate.boundary import boundary
-from jacexp.evaluate.frame import settings_json
 from jacexp.evaluate.jacobian import jacobian
 from jacexp.evaluate.noise import gaussian, white_noise
 from jacexp.evaluate.pgd import pgd, tpgd
-from jacexp.evaluate.samples import Progress
-from jacexp.evaluate.setting import fits, in_words
-from jacexp.evaluate.square import square
+from jacexp.evaluate.samples import Progress, check_samples
+from jacexp.evaluate.settings import check
+from jacexp.evaluate.torchattacks import autoattack, square
 from jacexp.models import Network
-
-RESOURCES = ("batch_size", "progress")
-"""Keywords of evaluations on which no number depends."""
 
 
 def axis(stop: float, n_points: int = 21) -> tuple[float, ...]:
-    """Give equally spaced points from 0 to stop, rounded to the decimals that they are meant to have."""
+    """Return equally spaced points from 0 to stop, rounded to the decimals that they are meant to have."""
     return tuple(round(stop * i / (n_points - 1), 9) for i in range(n_points))
 
 
@@ -36,66 +32,89 @@ class Evaluation:
     """An evaluation and the points at which it is drawn unless others are asked for.
 
     Attributes:
-        function: (net, x, y, *, ...) to points, or to points and samples.
+        function: (samples, *, ...) to points, or to points and a table of samples.
         axis: the keyword that lists the points of the curve, if there is a curve.
         points: the protocol's points.
         points_by_dataset: other points where the protocol has others.
+        sampling: the settings that it has of `check_samples`; where ``n_samples`` is none, all images are evaluated,
+            and where ``batch_size`` is none, the numbers depend on a setting of the evaluation's own.
     """
 
     function: Callable[..., pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]]
     axis: str | None = None
     points: tuple[float, ...] = ()
     points_by_dataset: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sampling: tuple[str, ...] = ("n_samples", "batch_size")
 
     def settings(self, dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Complete the settings given with the defaults; of the axis, None asks for the protocol's points.
+        """Check the settings given and complete them with the defaults.
 
         Args:
             dataset: name of the data set, which may have points of its own.
-            given: keywords of the function.
+            given: keywords of the function and of `sampling`; of the axis, None asks for the protocol's points.
 
         Returns:
-            Every keyword of the function but progress.
+            Every setting.
 
         Raises:
-            ConfigError: for a keyword that the function does not have, or a value of another type than it takes.
+            ConfigError: for a setting that the evaluation does not have, or a value that makes no sense.
         """
-        parameters = inspect.signature(self.function).parameters.values()
-        known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "progress"}
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise ConfigError(
-                f"{self.function.__name__} has no setting {', '.join(unknown)}; it has {', '.join(known)}"
-            )
-        kinds = get_type_hints(self.function)
-        for name, value in given.items():
-            asks_for_protocol = name == self.axis and value is None
-            if not (asks_for_protocol or fits(value, kinds[name])):
+        known = {**_defaults(self.function), **{k: _defaults(check_samples)[k] for k in self.sampling}}
+        for name in given:
+            if name not in known:
                 raise ConfigError(
-                    f"eval.{name}={value}: {self.function.__name__} takes {in_words(kinds[name])}"
+                    f"eval.{name}: {self.function.__name__} has no setting {name}{did_you_mean(name, known)}; "
+                    f"it has {', '.join(known)}"
                 )
         settings = {**known, **given}
-        if self.axis is not None and given.get(self.axis) is None:
+        if self.axis is not None and settings[self.axis] in (None, inspect.Parameter.empty):
             settings[self.axis] = list(self.points_by_dataset.get(dataset, self.points))
+        own, sampling = self._parts(settings)
+        check(self.function, own)
+        check(check_samples, sampling)
         return settings
 
-    def stored_settings(self, settings: Mapping[str, Any]) -> str:
-        """Give the text of the column ``settings`` beside which the points will stand: what a store can look for."""
-        aside = (*RESOURCES, self.axis)
-        return settings_json({name: value for name, value in settings.items() if name not in aside})
+    def _parts(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Part the settings into the function's and those of `check_samples`."""
+        sampling = {name: settings[name] for name in self.sampling}
+        return {name: value for name, value in settings.items() if name not in sampling}, sampling
 
+    def stored_settings(self, settings: Mapping[str, Any]) -> str:
+        """Return the text of the column ``settings``, all that the numbers of a point depend on, as sorted JSON."""
+        aside = ("batch_size", self.axis)
+        return json.dumps({k: v for k, v in settings.items() if k not in aside}, sort_keys=True)
+
+    def __call__(
+        self, net: Network, x: Tensor, y: Tensor, settings: Mapping[str, Any], progress: Progress | None
+    ) -> "Outcome":
+        """Evaluate a network on images and labels, with settings that are complete."""
+        own, sampling = self._parts(settings)
+        result = self.function(check_samples(net, x, y, **sampling, progress=progress), **own)
+        points, samples = result if isinstance(result, tuple) else (result, None)
+        return Outcome(points.assign(settings=self.stored_settings(settings)), samples)
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+ALL_IMAGES = ("batch_size",)
+PAPER_STEPS = (0, 1, 2, 5, 10, 20, 40)
 
 EVALUATIONS = {
-    "accuracy": Evaluation(accuracy),
+    "accuracy": Evaluation(accuracy, sampling=ALL_IMAGES),
     # Demyanov et al., Figures 2 and 3; axes unstated there
-    "adversarial": Evaluation(adversarial, "epsilons", axis(0.2), {"cifar10": axis(0.02)}),
-    "gaussian": Evaluation(gaussian, "sigmas", axis(0.5), {"cifar10": axis(0.2)}),
+    "adversarial": Evaluation(
+        adversarial, "epsilons", axis(0.2), {"cifar10": axis(0.02)}, sampling=ALL_IMAGES
+    ),
+    "gaussian": Evaluation(gaussian, "sigmas", axis(0.5), {"cifar10": axis(0.2)}, sampling=ALL_IMAGES),
     # Johansson et al., Figure 3; axes unstated there
-    "white_noise": Evaluation(white_noise, "sigmas", axis(0.5)),
-    "pgd": Evaluation(pgd, "steps", (0, 1, 2, 5, 10, 20, 40)),
-    "tpgd": Evaluation(tpgd, "steps", (0, 1, 2, 5, 10, 20, 40)),
-    "square": Evaluation(square, "queries", (0, 10, 30, 100, 300, 1000)),
-    "autoattack": Evaluation(autoattack),
+    "white_noise": Evaluation(white_noise, "sigmas", axis(0.5), sampling=ALL_IMAGES),
+    "pgd": Evaluation(pgd, "steps", PAPER_STEPS),
+    "tpgd": Evaluation(tpgd, "steps", PAPER_STEPS),
+    "square": Evaluation(square, "queries", (0, 10, 30, 100, 300, 1000), sampling=("n_samples",)),
+    "autoattack": Evaluation(autoattack, sampling=("n_samples",)),
     # Johansson et al., Figures 4 and 5
     "boundary": Evaluation(boundary),
     "jacobian": Evaluation(jacobian),
@@ -113,7 +132,9 @@ class Outcome(NamedTuple):
 def find(name: str) -> Evaluation:
     """Find an evaluation by name, or raise a ConfigError that lists them."""
     if name not in EVALUATIONS:
-        raise ConfigError(f"eval={name} is unknown; choose one of {', '.join(EVALUATIONS)}")
+        raise ConfigError(
+            f"eval={name} is unknown{did_you_mean(name, EVALUATIONS)}; choose one of {', '.join(EVALUATIONS)}"
+        )
     return EVALUATIONS[name]
 
 
@@ -136,7 +157,7 @@ def evaluate(
         y: labels, (N,).
         dataset: name of the data set, which decides the axis where none is given.
         progress: told of the samples done and of all.
-        settings: keywords of the evaluation.
+        settings: of the evaluation.
 
     Returns:
         Its tables.
@@ -147,5 +168,4 @@ def evaluate(
         EvaluationError: for a network whose logits are not finite.
     """
     evaluation = find(name)
-    result = evaluation.function(net, x, y, **evaluation.settings(dataset, settings), progress=progress)
-    return Outcome(*result) if isinstance(result, tuple) else Outcome(result, None)
+    return evaluation(net, x, y, evaluation.settings(dataset, settings), progress)

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pandas as pd
 import torch
 
 from jacexp.data import ImageSet, load
-from jacexp.errors import ConfigError, StoreError
+from jacexp.errors import ConfigError, StoreError, did_you_mean
 from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.registry import Outcome, evaluate, find
 from jacexp.evaluate.samples import Progress
@@ -35,7 +37,7 @@ class StoredRun:
     dataset: Mapping[str, str | None]
 
     def __str__(self) -> str:
-        """Name the run as a person would."""
+        """Return the human-readable name."""
         strength = "".join(f", {name} {self.row[name]}" for name in STRENGTHS if self.row[name] is not None)
         return f"{self.row['dataset']}, {self.row['method']}{strength}, seed {self.row['seed']} ({self.directory.id})"
 
@@ -52,24 +54,35 @@ def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[Stored
 
     Raises:
         ConfigError: for a filter that is no column.
-        StoreError: if no run matches.
+        StoreError: if no run is done, or a value matches none.
     """
-    unknown = sorted(set(filters) - set(RUNS))
-    if unknown:
-        raise ConfigError(
-            f"{unknown[0]} is no column of runs.csv to choose runs by; there are {', '.join(RUNS)}"
-        )
-    found = [
+    for column in filters:
+        if column not in RUNS:
+            raise ConfigError(
+                f"{column} is no column of runs.csv to choose runs by{did_you_mean(column, RUNS)}; "
+                f"there are {', '.join(RUNS)}"
+            )
+    done = [
         StoredRun(directory, result["row"], result["dataset"])
         for directory, result in finished_runs(results)
         if result["status"] == "done"
-        and all(any(_same(result["row"][c], v) for v in values) for c, values in filters.items())
     ]
+    if not done:
+        raise StoreError(
+            f"no run in {results / 'runs'} is done; train one first: python train.py +method=spec"
+        )
+    for column, values in filters.items():
+        stored = {str(run.row[column]): run.row[column] for run in done}
+        for value in values:
+            if not any(_same(s, value) for s in stored.values()):
+                raise StoreError(
+                    f"{column}={value} matches no run in {results / 'runs'}{did_you_mean(value, stored)}; "
+                    f"stored are {_some(sorted(stored))}"
+                )
+    found = [r for r in done if all(any(_same(r.row[c], v) for v in vs) for c, vs in filters.items())]
     if not found:
         wanted = " ".join(f"{c}={','.join(v)}" for c, v in filters.items())
-        raise StoreError(
-            f"no run in {results / 'runs'} is done and matches {wanted or 'anything'}; train one first"
-        )
+        raise StoreError(f"no run in {results / 'runs'} matches {wanted} all at once; leave one of them out")
     return sorted(found, key=lambda r: [str(r.row[c]) for c in ("dataset", "method", *STRENGTHS, "seed")])
 
 
@@ -117,7 +130,7 @@ def evaluate_run(
             return 0
     elif known:
         return 0
-    images = test_images(run, root)
+    images = images_of(run, root)
     net = load_network(run.directory, run.row["checkpoint"]).to(device)
     made = provenance(device)
     outcome = evaluate(
@@ -130,7 +143,7 @@ def evaluate_run(
     return len(outcome.points)
 
 
-def test_images(run: StoredRun, root: Path | None) -> ImageSet:
+def images_of(run: StoredRun, root: Path | None) -> ImageSet:
     """Load the data set of a run, and make sure that it is the one it was trained on.
 
     Returns:
@@ -149,9 +162,6 @@ def test_images(run: StoredRun, root: Path | None) -> ImageSet:
     return images
 
 
-test_images.__test__ = False  # type: ignore[attr-defined]  # pytest: this is no test
-
-
 @cache
 def _load(name: str, root: Path | None, path: Path | None) -> ImageSet:
     return load(name, root=root, path=path)
@@ -164,16 +174,65 @@ def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:
         One row by column, as texts.
 
     Raises:
-        StoreError: if the table has other columns.
+        StoreError: if the table cannot be read or has other columns.
     """
     if not path.exists():
         return
-    with path.open(encoding="utf-8", newline="") as file:
-        # A line that a crash left without its end is no point; `append_rows` takes it away.
-        reader = csv.DictReader(line for line in file if line.endswith("\n"))
-        if reader.fieldnames is not None and list(reader.fieldnames) != list(CURVES):
-            raise StoreError(f"{path} has the columns {reader.fieldnames}, not {list(CURVES)}; move it away")
-        yield from (row for row in reader if row["run"] == run and row["started"])
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            # A line that a crash left without its end is no point; `append_rows` takes it away.
+            reader = csv.DictReader(line for line in file if line.endswith("\n"))
+            if reader.fieldnames is not None and list(reader.fieldnames) != list(CURVES):
+                raise StoreError(f"{path}: its columns are not those of this version of jacexp; move it away")
+            yield from (row for row in reader if row["run"] == run and row["started"])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); move it away, or copy it again") from error
+
+
+def check_store(results: Path) -> None:
+    """Check that points can be added to a folder of results, before any are measured.
+
+    Raises:
+        StoreError: if its table cannot be read or has other columns, or nothing can be written.
+    """
+    path = results / "curves.csv"
+    deque(stored_points(path, ""), maxlen=0)
+    try:
+        for folder in (results, results / "samples"):
+            if folder.exists():
+                TemporaryFile(dir=folder).close()
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise StoreError(
+            f"{results} cannot be written ({error}); choose another folder with paths.results=DIR"
+        ) from error
+
+
+def curves_by_run(
+    results: Path, runs: Sequence[StoredRun], name: str, settings: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Gather what an evaluation has measured on some runs: one row a run, one column a point.
+
+    Returns:
+        Shares of right answers, or means of the statistic where nothing is counted.
+    """
+    evaluation = find(name)
+    cells: dict[tuple[str, str, float], dict[str, str]] = {}
+    for run in runs:
+        wanted = evaluation.stored_settings(evaluation.settings(run.row["dataset"], settings))
+        for p in stored_points(results / "curves.csv", run.directory.id):
+            if p["eval"] == name and p["settings"] == wanted:
+                point = (p["statistic"], p["variable"], float(p["value"] or 0))
+                right = f"{int(p['n_correct']) / int(p['n']):.2%}" if p["n_correct"] else ""
+                mean = f"{float(p['mean']):.4g}" if p["mean"] else "–"
+                cells.setdefault(point, {})[str(run)] = right or mean
+    columns = {_heading(*point): column for point, column in sorted(cells.items())}
+    return pd.DataFrame(columns, index=[str(run) for run in runs]).fillna("–")
+
+
+def _heading(statistic: str, variable: str, value: float) -> str:
+    return " ".join(filter(None, [statistic, f"{variable} {value:g}" if variable else ""])) or "accuracy"
 
 
 def _store(results: Path, run: StoredRun, name: str, outcome: Outcome, made: Mapping[str, str]) -> None:
@@ -207,6 +266,12 @@ def _store_distances(path: Path, samples: pd.DataFrame) -> None:
         table, index=False, compression="gzip"
     )
     write_atomically(path, table.getbuffer())
+
+
+def _some(words: Iterable[str], n: int = 12) -> str:
+    """List at most so many words."""
+    listed = list(words)
+    return ", ".join(listed[:n]) + (f" and {len(listed) - n} more" if len(listed) > n else "")
 
 
 def _same(stored: object, wanted: str) -> bool:

@@ -1,16 +1,16 @@
 """The few arguments of the report's scripts, written as everywhere: ``key=value``."""
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.arguments import pairs
+from jacexp.errors import ConfigError, did_you_mean
 from jacexp.report.select import How
 
 Job = Callable[[Path, How], tuple[list[Path], list[tuple[str, str]]]]
-"""Takes the folder of results and the way of selection; gives what it wrote and what is missing."""
+"""Maps the folder of results and the way of selection to what it wrote and what is missing."""
 
 
 @dataclass(frozen=True)
@@ -31,42 +31,39 @@ def parse(words: Sequence[str]) -> Arguments:
         words: ``paths.results=DIR``, ``--results DIR``, ``--results=DIR``, ``select=holdout`` or ``select=paper``.
 
     Returns:
-        What they say; the last word counts where two say the same.
+        What they say.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: for anything else, a key that comes twice, or results that are no folder.
     """
-    arguments = Arguments()
     rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word == "--results" and rest:
-            word = f"{word}={rest.pop(0)}"
-        key, _, value = word.partition("=")
-        if key in ("paths.results", "--results") and value:
-            arguments = replace(arguments, results=Path(value))
-        elif key == "select" and value in get_args(How):
-            arguments = replace(arguments, select="paper" if value == "paper" else "holdout")
-        else:
-            raise ConfigError(f"cannot read the argument {word!r}; {USAGE}")
-    return arguments
+    while "--results" in rest[:-1]:
+        at = rest.index("--results")
+        rest[at : at + 2] = [f"--results={rest[at + 1]}"]
+    found = pairs([word.replace("--results=", "paths.results=", 1) for word in rest], USAGE)
+    for key in found:
+        if key not in ("paths.results", "select"):
+            raise ConfigError(f"{key} is unknown{did_you_mean(key, ['paths.results', 'select'])}; {USAGE}")
+    select = found.get("select", "holdout")
+    if select not in get_args(How):
+        raise ConfigError(f"select={select} is unknown{did_you_mean(select, get_args(How))}; {USAGE}")
+    results = Path(found.get("paths.results", "results"))
+    if results.exists() and not results.is_dir():
+        raise ConfigError(f"paths.results={results} is no folder; {USAGE}")
+    return Arguments(results, "paper" if select == "paper" else "holdout")
 
 
 def run(job: Job, words: Sequence[str]) -> int:
-    """Do a script's job and say what was written and what is missing.
+    """Do a script's job and print what was written and what is missing.
 
     Returns:
-        The exit status: 0, or 1 after an error that is jacexp's own, which is printed without a traceback.
+        The exit status, 0.
     """
-    if "--help" in words or "-h" in words:
+    if {"--help", "-h"} & set(words):
         print(f"Reads the stored tables and writes beside them; {USAGE}.")
         return 0
-    try:
-        arguments = parse(words)
-        written, missing = job(arguments.results, arguments.select)
-    except JacexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    arguments = parse(words)
+    written, missing = job(arguments.results, arguments.select)
     for path in written:
         print(f"wrote {path}")
     if missing:

@@ -126,13 +126,15 @@ def read_table(path: Path, schema: Mapping[str, Kind], last: str = "started") ->
     if not path.exists():
         return _typed(pd.DataFrame(columns=list(schema), dtype=str), schema, path)
     text = _text(path)
-    if text and not text.endswith("\n"):
+    if not text:
+        raise StoreError(f"{path}: the file is empty, without even a header; delete it, or copy it again")
+    if not text.endswith("\n"):
         raise StoreError(f"{path}: the file ends within a row; cut the last line off, or copy the file again")
     try:
         rows = list(csv.reader(io.StringIO(text), strict=True))
     except csv.Error as error:
         raise StoreError(f"{path}: not a CSV file: {error}") from error
-    header = rows[0] if rows else list(schema)
+    header = rows[0]
     _check_header(path, header, schema)
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header) or row[header.index(last)] == "":
@@ -153,12 +155,17 @@ def _text(path: Path) -> str:
 def _check_header(path: Path, header: list[str], schema: Mapping[str, Kind]) -> None:
     missing = [c for c in schema if c not in header]
     foreign = [c for c in header if c not in schema]
-    wrong = [f"lacks the column {c!r}" for c in missing] + [f"has a foreign column {c!r}" for c in foreign]
+    wrong = [f"lacks the {_columns(missing)}"] if missing else []
+    wrong += [f"has a foreign {_columns(foreign)}"] if foreign else []
     if wrong or len(set(header)) != len(header):
         reason = " and ".join(wrong) or "names a column twice"
         raise StoreError(
             f"{path}: the table {reason}; it was written by another version of jacexp, or by hand"
         )
+
+
+def _columns(names: list[str]) -> str:
+    return f"column {names[0]!r}" + (f" and {len(names) - 1} others" if len(names) > 1 else "")
 
 
 def _typed(table: pd.DataFrame, schema: Mapping[str, Kind], path: Path) -> pd.DataFrame:

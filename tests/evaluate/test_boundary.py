@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from jacexp.evaluate import boundary
+from jacexp.evaluate import boundary, check_samples
 from jacexp.evaluate.draws import normal, rows
 from tests.evaluate.nets import N_CLASSES, convnet, halves, images, linear, margins, random_linear
 
@@ -34,7 +34,7 @@ def linear_distances(net, x, y, d) -> torch.Tensor:
 def test_distance_to_a_linear_boundary_along_the_directions(std):
     net, (x, _) = random_linear(64, N_CLASSES, std=std), images(70)
     y = net(x.double() / 255).argmax(dim=1)
-    _, samples = boundary(net, x, y, n_directions=64, **(SEARCH | {"max_radius": 1.0}))
+    _, samples = boundary(check_samples(net, x, y), n_directions=64, **(SEARCH | {"max_radius": 1.0}))
     distance = torch.tensor(samples["distance"].to_numpy())
     expected = linear_distances(net, x, y, directions(70, 2))
     found = expected <= 1
@@ -56,7 +56,9 @@ def test_distance_is_the_margin_over_the_norm_where_the_normal_is_a_direction():
     x = torch.arange(0, 250, 5, dtype=torch.uint8).view(-1, 1, 1, 1)
     margin = x.double().flatten() / 255 * w + bias
     y = (margin > 0).long()
-    points, samples = boundary(net, x, y, n_directions=64, max_radius=1.0, n_spheres=4, tolerance=1e-6)
+    points, samples = boundary(
+        check_samples(net, x, y), n_directions=64, max_radius=1.0, n_spheres=4, tolerance=1e-6
+    )
     excess = samples["distance"].to_numpy() - (margin.abs() / w.norm()).numpy()
     assert (excess >= -1e-12).all()
     assert (excess <= 1e-6).all()
@@ -69,14 +71,19 @@ def test_normalised_spheres_are_the_same_spheres_in_other_units():
     net, (x, _) = random_linear(64, N_CLASSES, std=0.25), images(60)
     y = net(x.double() / 255).argmax(dim=1)
     settings = {"n_directions": 32, "n_spheres": 8}
-    _, pixel = boundary(net, x, y, max_radius=8.0, tolerance=0.01, **settings)
-    _, units = boundary(net, x, y, max_radius=32.0, tolerance=0.04, space="normalised", **settings)
+    _, pixel = boundary(check_samples(net, x, y), max_radius=8.0, tolerance=0.01, **settings)
+    _, units = boundary(
+        check_samples(net, x, y), max_radius=32.0, tolerance=0.04, space="normalised", **settings
+    )
     np.testing.assert_allclose(units["distance"], 4 * pixel["distance"])
 
 
 def test_more_directions_only_shrink_the_distance():
     net, (x, y) = convnet(), images(120, seed=1)
-    columns = [boundary(net, x, y, n_directions=n, **SEARCH)[1]["distance"] for n in (1, 20, 32, 50, 96)]
+    columns = [
+        boundary(check_samples(net, x, y), n_directions=n, **SEARCH)[1]["distance"]
+        for n in (1, 20, 32, 50, 96)
+    ]
     for few, many in pairwise(columns):
         searched = ~few.isna()
         assert (many[searched] <= few[searched]).all()
@@ -85,18 +92,18 @@ def test_more_directions_only_shrink_the_distance():
 
 def test_rows_of_fewer_directions_are_what_fewer_directions_give():
     net, (x, y) = convnet(), images(120, seed=1)
-    points, _ = boundary(net, x, y, n_directions=100, **SEARCH)
+    points, _ = boundary(check_samples(net, x, y), n_directions=100, **SEARCH)
     table = points[points["variable"] == "n_directions"].set_index("value")
     assert table.index.tolist() == [32, 64, 100]
     for n in (32, 64):
-        alone, _ = boundary(net, x, y, n_directions=n, **SEARCH)
+        alone, _ = boundary(check_samples(net, x, y), n_directions=n, **SEARCH)
         assert alone[alone["variable"] == "n_directions"]["mean"].iloc[-1] == table["mean"][n]
 
 
 def test_tables_agree_with_each_other():
     net, (x, y) = convnet(), images(120, seed=1)
     correct = net(x.double() / 255).argmax(dim=1) == y
-    points, samples = boundary(net, x, y, n_directions=32, **(SEARCH | {"max_radius": 0.5}))
+    points, samples = boundary(check_samples(net, x, y), n_directions=32, **(SEARCH | {"max_radius": 0.5}))
     assert samples["sample"].tolist() == list(range(120))
     assert samples["correct"].tolist() == correct.tolist()
     assert samples["distance"].isna().tolist() == (~correct).tolist()
@@ -117,7 +124,7 @@ def test_clipping_keeps_points_inside_the_box():
     y = torch.zeros(10, dtype=torch.long)
     net = linear(torch.tensor([[0.0], [1.0]]), torch.tensor([1.5, 0.0]))
     settings = {"n_directions": 32, "max_radius": 2.0, "n_spheres": 4, "tolerance": 1e-3}
-    free, clipped = (boundary(net, x, y, clip=clip, **settings)[1] for clip in (False, True))
+    free, clipped = (boundary(check_samples(net, x, y), clip=clip, **settings)[1] for clip in (False, True))
     assert free["distance"].tolist() == pytest.approx([1.0] * 10, abs=1e-3)
     assert clipped["distance"].tolist() == [math.inf] * 10
 
@@ -125,7 +132,9 @@ def test_clipping_keeps_points_inside_the_box():
 def test_a_mean_that_still_shrinks_raises_a_flag():
     net, (x, _) = random_linear(64, N_CLASSES), images(60)
     y = net(x.double() / 255).argmax(dim=1)
-    few, _ = boundary(net, x, y, n_directions=64, max_radius=40.0, n_spheres=40, tolerance=0.01)
+    few, _ = boundary(
+        check_samples(net, x, y), n_directions=64, max_radius=40.0, n_spheres=40, tolerance=0.01
+    )
     means = few[few["variable"] == "n_directions"]["mean"].tolist()
     assert means[1] < 0.95 * means[0]
     assert few["check"].iloc[-1] == "few_directions"
@@ -134,7 +143,7 @@ def test_a_mean_that_still_shrinks_raises_a_flag():
 def test_no_correct_sample_gives_empty_statistics():
     net, (x, _) = random_linear(64, N_CLASSES), images(20)
     wrong = (net(x.double() / 255).argmax(dim=1) + 1) % N_CLASSES
-    points, samples = boundary(net, x, wrong, n_directions=40)
+    points, samples = boundary(check_samples(net, x, wrong), n_directions=40)
     assert not samples["correct"].any()
     assert set(points["n"]) == {0}
     assert points["mean"].isna().all()

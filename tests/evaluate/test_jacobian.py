@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from jacexp.evaluate import jacobian
+from jacexp.evaluate import check_samples, jacobian
 from jacexp.evaluate.draws import normal, rows
 from jacexp.jacobian import frobenius_norm, linearize
 from jacexp.jacobian.norms import per_sample_norm, power_iteration
@@ -12,7 +12,7 @@ from tests.evaluate.nets import N_CLASSES, convnet, halves, images, random_linea
 def test_statistics_of_a_linear_network_are_those_of_its_weight():
     net, (x, y) = random_linear(64, N_CLASSES, std=0.25), images(30)
     singular = torch.linalg.svdvals(net.body[1].weight.detach())
-    table = jacobian(net, x, y, n_iter=40).set_index("statistic")
+    table = jacobian(check_samples(net, x, y), n_iter=40).set_index("statistic")
     # J of the logits by the normalised input: the deviation does not enter.
     for cell in ("mean", "min", "max"):
         assert table.loc["sigma1", cell] == pytest.approx(singular[0].item())
@@ -28,7 +28,7 @@ def test_statistics_of_a_linear_network_are_those_of_its_weight():
 
 def test_estimates_are_those_of_the_power_iteration():
     net, (x, y) = convnet(), images(60)
-    table = jacobian(net, x, y, n_iter=3)
+    table = jacobian(check_samples(net, x, y), n_iter=3)
     normalised = net.normalize(x.double() / 255)
     lin = linearize(net.body, normalised)
     v = rows(normal, 0, 60, (1, 8, 8), 0, "jacobian").double()
@@ -48,7 +48,7 @@ def test_estimates_are_those_of_the_power_iteration():
 
 def test_errors_of_the_bounds_are_relative_to_each_samples_norm():
     net, (x, y) = convnet(), images(60)
-    table = jacobian(net, x, y).set_index("statistic")
+    table = jacobian(check_samples(net, x, y)).set_index("statistic")
     assert table.loc["bound_operator", "check"] == ""
     for name in ("bound_reshaped", "bound_operator"):
         smallest = table.loc[name, "mean"] / table.loc["sigma1", "max"] - 1
@@ -68,14 +68,14 @@ def test_a_product_below_a_norm_raises_a_flag():
     head.weight.data[0] = top.U[:, 0]
     head.weight.data[1:] = 0
     net.body = torch.nn.Sequential(conv, torch.nn.Flatten(), head)
-    table = jacobian(net, x, y).set_index("statistic")
+    table = jacobian(check_samples(net, x, y)).set_index("statistic")
     assert table.loc["bound_reshaped", "check"] == "below_sigma1"
     assert table.loc["sigma1", "mean"] == pytest.approx((1 + 2 * np.cos(np.pi / 9)) ** 2)
 
 
 def test_dead_samples_have_no_relative_error():
     net, (x, y) = halves(torch.zeros(64, dtype=torch.float64)), images(20)
-    table = jacobian(net, x, y.clamp(max=1), n_iter=2).set_index("statistic")
+    table = jacobian(check_samples(net, x, y.clamp(max=1)), n_iter=2).set_index("statistic")
     assert table.loc["sigma1", "max"] == 0
     assert table.loc["sigma1", "check"] == "zero_jacobian=20"
     assert (table.loc["relative_error", "n"] == 0).all()

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from jacexp.errors import ConfigError, DataError
-from jacexp.evaluate import EVALUATIONS, EvaluationError, accuracy, evaluate
-from jacexp.evaluate.frame import COLUMNS
+from jacexp.evaluate import EVALUATIONS, EvaluationError, accuracy, check_samples, evaluate
+from jacexp.evaluate.points import COLUMNS
 from jacexp.models import Network
 from tests.evaluate.nets import N_CLASSES, convnet, images
 
@@ -48,9 +48,9 @@ def test_every_evaluation_is_here():
 @pytest.mark.parametrize("name", NAMES)
 def test_returns_the_schema_with_counts_and_its_settings(name, net):
     points, _ = evaluate(name, net, X, Y, dataset="digits", **SETTINGS[name])
-    assert dict(points.dtypes.astype(str)) == {**COLUMNS} | {
-        column: str(pd.Series([""], dtype="str").dtype) for column, kind in COLUMNS.items() if kind == "str"
-    }
+    kinds = {**COLUMNS, "settings": "str"}
+    text = str(pd.Series([""], dtype="str").dtype)
+    assert dict(points.dtypes.astype(str)) == {c: text if k == "str" else k for c, k in kinds.items()}
     counted = points.dropna(subset="n_correct")
     assert (counted["n_correct"] >= 0).all()
     assert (counted["n_correct"] <= counted["n"]).all()
@@ -119,7 +119,7 @@ def test_data_may_come_from_inference_mode(name, net):
 
 @pytest.mark.parametrize("name", ["adversarial", "gaussian", "white_noise", "pgd", "tpgd", "square"])
 def test_first_point_is_clean(name, net):
-    clean = accuracy(net, X, Y)["n_correct"][0]
+    clean = accuracy(check_samples(net, X, Y))["n_correct"][0]
     assert 0 < clean < len(Y)
     assert run(name, net)["n_correct"][0] == clean
 
@@ -181,6 +181,9 @@ def test_an_unknown_setting_is_one_clear_error(name, net):
         ("gaussian", {"sigmas": [-0.1]}),
         ("white_noise", {"sigmas": []}),
         ("white_noise", {"sigmas": [float("nan")]}),
+        ("white_noise", {"sigmas": [0.1, 0.2, 0.1]}),
+        ("white_noise", {"sigmas": 0.1}),
+        ("gaussian", {"seed": -1}),
         ("adversarial", {"epsilons": [float("inf")]}),
         ("accuracy", {"batch_size": 0}),
         ("pgd", {"steps": [1.5]}),

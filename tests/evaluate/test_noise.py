@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from jacexp.evaluate import accuracy, gaussian, white_noise
+from jacexp.evaluate import accuracy, check_samples, gaussian, white_noise
 from tests.evaluate.nets import N_CLASSES, halves, images, random_linear
 
 SIGMAS = [0.0, 0.1, 0.3, 1.0]
@@ -18,7 +18,7 @@ def test_gaussian_accuracy_of_a_linear_classifier_is_the_normal_integral():
     net = halves(w, -w.sum().item() / 2)
     margin = (x.double() / 255).flatten(1) @ w - w.sum() / 2
     y = (margin > 0).long()
-    table = gaussian(net, x, y, sigmas=SIGMAS[1:])
+    table = gaussian(check_samples(net, x, y), sigmas=SIGMAS[1:])
     # fails for one seed in a billion
     bound = math.sqrt(n * math.log(2e9) / 2)
     for sigma, correct in zip(SIGMAS[1:], table["n_correct"], strict=True):
@@ -33,7 +33,7 @@ def test_gaussian_scales_one_pattern_so_that_two_classes_are_crossed_once():
     y = ((x.double() / 255).flatten(1) @ w - w.sum() / 2 > 0).long()
     net = halves(w, -w.sum().item() / 2)
     sigmas = [i / 40 for i in range(41)]
-    counts = gaussian(net, x, y, sigmas=sigmas)["n_correct"]
+    counts = gaussian(check_samples(net, x, y), sigmas=sigmas)["n_correct"]
     assert counts.is_monotonic_decreasing
     assert counts.iloc[-1] < counts.iloc[0]
 
@@ -41,17 +41,20 @@ def test_gaussian_scales_one_pattern_so_that_two_classes_are_crossed_once():
 @pytest.mark.parametrize("evaluation", [gaussian, white_noise])
 def test_points_do_not_depend_on_other_points(evaluation):
     net, (x, y) = random_linear(64, N_CLASSES), images(120)
-    whole = evaluation(net, x, y, sigmas=SIGMAS).set_index("value")["n_correct"]
-    alone = evaluation(net, x, y, sigmas=[0.3]).set_index("value")["n_correct"]
+    whole = evaluation(check_samples(net, x, y), sigmas=SIGMAS).set_index("value")["n_correct"]
+    alone = evaluation(check_samples(net, x, y), sigmas=[0.3]).set_index("value")["n_correct"]
     assert alone[0.3] == whole[0.3]
 
 
 @pytest.mark.parametrize("evaluation", [gaussian, white_noise])
 def test_seed_decides_the_noise(evaluation):
     net, (x, y) = random_linear(64, N_CLASSES), images(500)
-    runs = [evaluation(net, x, y, sigmas=SIGMAS, seed=seed)["n_correct"].tolist() for seed in (0, 0, 1)]
+    runs = [
+        evaluation(check_samples(net, x, y), sigmas=SIGMAS, seed=seed)["n_correct"].tolist()
+        for seed in (0, 0, 1)
+    ]
     assert runs[0] == runs[1] != runs[2]
-    assert runs[0][0] == accuracy(net, x, y)["n_correct"][0]
+    assert runs[0][0] == accuracy(check_samples(net, x, y))["n_correct"][0]
 
 
 class Recorder(nn.Module):
@@ -72,7 +75,7 @@ def test_gaussian_has_one_pattern_for_all_sigmas_and_white_noise_one_for_each():
     patterns = {}
     for evaluation in (gaussian, white_noise):
         net = Recorder()
-        evaluation(net, x, y, sigmas=[0.01, 0.02])
+        evaluation(check_samples(net, x, y), sigmas=[0.01, 0.02])
         _, small, large = net.seen
         patterns[evaluation] = torch.stack([(small - x) / 0.01, (large - x) / 0.02]).flatten(1)
     torch.testing.assert_close(*patterns[gaussian], rtol=0, atol=1e-5)
@@ -84,8 +87,8 @@ def test_white_noise_is_clipped_to_pixels_and_gaussian_noise_is_not():
     x = torch.full((60, 1, 8, 8), 0.5)
     y = torch.zeros(60, dtype=torch.long)
     clipped, free = Recorder(), Recorder()
-    white_noise(clipped, x, y, sigmas=[0.5])
-    gaussian(free, x, y, sigmas=[0.5])
+    white_noise(check_samples(clipped, x, y), sigmas=[0.5])
+    gaussian(check_samples(free, x, y), sigmas=[0.5])
     shown, noise = torch.cat(clipped.seen[1:]), torch.cat(free.seen[1:]) - 0.5
     assert (shown.min(), shown.max()) == (0, 1)
     # N(0, 1/4) around 1/2 leaves [0, 1] at more than one deviation: 31.7 %, within six standard errors

@@ -134,8 +134,11 @@ def test_filters_that_nothing_can_match_are_named(tmp_path):
     add_run(tmp_path)
     with pytest.raises(ConfigError, match="methd is no column of runs"):
         matching(tmp_path, {"methd": ["spec"]})
-    with pytest.raises(StoreError, match=r"no run in .* matches method=spec; train one first"):
-        matching(tmp_path, {"method": ["spec"]})
+    with pytest.raises(StoreError, match=r"method=spec matches no run in .*; stored are none$"):
+        matching(tmp_path, {"method": ["none", "spec"]})
+    add_run(tmp_path, "spec", seed=1)
+    with pytest.raises(StoreError, match=r"no run in .* matches method=spec seed=0 all at once"):
+        matching(tmp_path, {"method": ["spec"], "seed": ["0"]})
     with pytest.raises(StoreError, match="train one first"):
         matching(tmp_path / "nowhere", {})
 
@@ -151,7 +154,7 @@ def test_other_data_than_the_run_was_trained_on_are_refused(tmp_path):
 def test_a_table_with_other_columns_is_refused_and_left_as_it_is(one):
     results, run = one
     (results / "curves.csv").write_text("run,value\nx,1\n")
-    with pytest.raises(StoreError, match=r"curves\.csv has the columns \['run', 'value'\]"):
+    with pytest.raises(StoreError, match=r"curves\.csv: its columns are not those"):
         evaluate_run(results, run, "accuracy", {})
     assert (results / "curves.csv").read_text() == "run,value\nx,1\n"
 

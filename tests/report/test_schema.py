@@ -50,7 +50,7 @@ def test_an_empty_store_is_one_clear_error(tmp_path, tables):
         with pytest.raises(StoreError, match=r"no result here yet.*train\.py"):
             read_store(folder)
     (tmp_path / "headers" / "runs.csv").write_text("")
-    with pytest.raises(StoreError, match="no result here yet"):
+    with pytest.raises(StoreError, match=r"runs\.csv: the file is empty, without even a header"):
         read_store(tmp_path / "headers")
 
 

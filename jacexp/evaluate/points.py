@@ -1,6 +1,5 @@
 """The tidy table that every evaluation returns: one row a point of a curve, counts and no percentages."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,20 +19,19 @@ COLUMNS = {
     "max": "float64",
     "statistic": "str",
     "check": "str",
-    "settings": "str",
 }
-"""Columns of a point and their types; who calls adds the columns that say which run and which program."""
+"""Columns of a point and their types; who calls adds its settings, and which run and which program it is of."""
 
 Row = dict[str, Any]
 
 
 def count(correct: Tensor) -> Row:
-    """Give the cells n and n_correct of a boolean answer a sample, (N,)."""
+    """Return the cells n and n_correct of a boolean answer a sample, (N,)."""
     return {"n": correct.numel(), "n_correct": int(correct.sum())}
 
 
 def summary(statistic: str, values: Tensor) -> Row:
-    """Give the cells of a real-valued statistic: mean, standard deviation (of N - 1), minimum and maximum.
+    """Return the cells of a real-valued statistic: mean, standard deviation (of N − 1), minimum and maximum.
 
     Args:
         statistic: its name.
@@ -54,25 +52,17 @@ def summary(statistic: str, values: Tensor) -> Row:
     return cells if values.numel() == 1 else {**cells, "std": torch.std(values).item()}
 
 
-def frame(rows: Sequence[Row], *, threat: str, settings: dict[str, Any]) -> pd.DataFrame:
+def points(rows: Sequence[Row], threat: str) -> pd.DataFrame:
     """Make the table of an evaluation from its rows.
 
     Args:
         rows: cells by column; a missing text is empty, a missing number is NaN or NA.
         threat: what is perturbed and what is clipped, in a few words.
-        settings: what the numbers depend on beside the axis of the curve, stored as JSON with sorted keys.
 
     Returns:
         One row a point with the columns of `COLUMNS`, in their order.
     """
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    table["threat"] = threat
-    table["settings"] = settings_json(settings)
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).assign(threat=threat)
     texts = [name for name, kind in COLUMNS.items() if kind == "str"]
     table[texts] = table[texts].astype(object).fillna("")
     return table.astype(COLUMNS)
-
-
-def settings_json(settings: dict[str, Any]) -> str:
-    """Write settings as JSON with sorted keys, so that equal settings are equal texts."""
-    return json.dumps(settings, sort_keys=True)

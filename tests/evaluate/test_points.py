@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from jacexp.evaluate.frame import COLUMNS, count, frame, summary
+from jacexp.evaluate.points import COLUMNS, count, points, summary
 
 
-def test_frame_has_all_columns_and_leaves_empty_what_is_not_measured():
+def test_a_table_has_all_columns_and_leaves_empty_what_is_not_measured():
     rows = [
         {"variable": "sigma", "value": 0.1, **count(torch.tensor([True, False, True]))},
         summary("loss", torch.ones(1)),
     ]
-    table = frame(rows, threat="clean", settings={"seed": 0, "delta": 0.5})
+    table = points(rows, threat="clean")
     assert list(table) == list(COLUMNS)
     counted, measured = table.to_dict("records")
     assert (counted["n"], counted["n_correct"], counted["statistic"], counted["check"]) == (3, 2, "", "")
@@ -18,7 +18,6 @@ def test_frame_has_all_columns_and_leaves_empty_what_is_not_measured():
     assert (measured["variable"], measured["statistic"], measured["mean"]) == ("", "loss", 1.0)
     assert np.isnan(measured["value"])
     assert table["n_correct"].isna().tolist() == [False, True]
-    assert set(table["settings"]) == {'{"delta": 0.5, "seed": 0}'}
 
 
 def test_summary_is_mean_deviation_and_range():

@@ -7,7 +7,7 @@ import torch
 import torchattacks
 
 from jacexp.errors import ConfigError
-from jacexp.evaluate import autoattack, pgd, square
+from jacexp.evaluate import autoattack, check_samples, pgd, square
 from jacexp.random import make_generator
 from tests.evaluate.nets import convnet, images, random_linear
 
@@ -34,7 +34,7 @@ def test_square_has_the_counts_of_torchattacks():
     queries = [3, 30, 100]
     attacks = [partial(torchattacks.Square, net, eps=DELTA, n_queries=n) for n in queries]
     expected = [library_count(attack, net, x, y, "square", 40) for attack in attacks]
-    ours = square(net, x, y, queries=queries, delta=DELTA, chunk=40)
+    ours = square(check_samples(net, x, y), queries=queries, delta=DELTA, chunk=40)
     assert ours["n_correct"].tolist() == expected
     assert expected[0] > expected[1] > expected[2]
 
@@ -42,8 +42,8 @@ def test_square_has_the_counts_of_torchattacks():
 def test_square_is_bounded_by_the_optimum_on_a_linear_classifier():
     net, (x, _) = random_linear(64, 4), images(60)
     y = net(x.double() / 255).argmax(dim=1)
-    counts = square(net, x, y, queries=[0, 10, 300], delta=0.05)["n_correct"].tolist()
-    optimum = pgd(net, x, y, steps=[20], delta=0.05, eta=0.01)["n_correct"][0]
+    counts = square(check_samples(net, x, y), queries=[0, 10, 300], delta=0.05)["n_correct"].tolist()
+    optimum = pgd(check_samples(net, x, y), steps=[20], delta=0.05, eta=0.01)["n_correct"][0]
     assert counts[0] == 60 > counts[1] >= counts[2] >= optimum
 
 
@@ -51,9 +51,9 @@ def test_autoattack_has_the_count_of_torchattacks_standard():
     net, x, y = small()
     standard = partial(torchattacks.AutoAttack, net, eps=DELTA, n_classes=4)
     expected = library_count(standard, net, x, y, "autoattack", 40)
-    ours = autoattack(net, x, y, delta=DELTA, chunk=40)
+    ours = autoattack(check_samples(net, x, y), delta=DELTA, chunk=40)
     assert ours["n_correct"].tolist() == [expected]
-    assert expected <= pgd(net, x, y, steps=[40], delta=DELTA, eta=0.01)["n_correct"][0]
+    assert expected <= pgd(check_samples(net, x, y), steps=[40], delta=DELTA, eta=0.01)["n_correct"][0]
 
 
 def settings_of(attack) -> dict:
@@ -77,7 +77,7 @@ def test_autoattack_is_made_of_the_librarys_standard_attacks(steps, monkeypatch)
             super().__init__(attacks)
 
     monkeypatch.setattr(torchattacks, "MultiAttack", Listing)
-    autoattack(net, x[:10], y[:10], delta=DELTA, steps=steps)
+    autoattack(check_samples(net, x[:10], y[:10]), delta=DELTA, steps=steps)
     expected = [settings_of(attack) for attack in standard]
     assert all("steps" in settings for settings in expected[:3])
     assert ours == [settings | {"steps": steps} if "steps" in settings else settings for settings in expected]
@@ -85,13 +85,13 @@ def test_autoattack_is_made_of_the_librarys_standard_attacks(steps, monkeypatch)
 
 def test_n_samples_takes_the_first():
     net, x, y = small()
-    first = square(net, x, y, queries=[0, 10], delta=DELTA, n_samples=40, chunk=40)
+    first = square(check_samples(net, x, y, n_samples=40), queries=[0, 10], delta=DELTA, chunk=40)
     assert first["n"].tolist() == [40, 40]
-    alone = square(net, x[:40], y[:40], queries=[0, 10], delta=DELTA, chunk=40)
+    alone = square(check_samples(net, x[:40], y[:40]), queries=[0, 10], delta=DELTA, chunk=40)
     assert first["n_correct"].tolist() == alone["n_correct"].tolist()
 
 
 def test_autoattack_needs_four_classes():
     net, (x, y) = random_linear(64, 3), images(10)
     with pytest.raises(ConfigError, match="at least 4 classes, and the network has 3"):
-        autoattack(net, x, y.clamp(max=2))
+        autoattack(check_samples(net, x, y.clamp(max=2)))
