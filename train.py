@@ -9,10 +9,12 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     )  # while the imports below take their seconds, Ctrl-C ends it at once
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from jacexp.train.commandline import checked_arguments, reported_job
+from jacexp.train.commandline import checked_arguments, refused, reported
 from jacexp.train.config import register
+from jacexp.train.keys import check_keys
 from jacexp.train.run import run
 from jacexp.train.stop import stop_signals
 
@@ -22,11 +24,12 @@ register()
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> str:
     """Train what the configuration describes and return how it ended: done or diverged."""
-    with reported_job():
+    with refused():
+        check_keys(HydraConfig.get(), "hydra.")
         return str(run(cfg)["status"])
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = checked_arguments(sys.argv[1:])
-    with stop_signals():  # also between the runs of a sweep
+    with reported(), stop_signals():  # also between the runs of a sweep
+        sys.argv[1:] = checked_arguments(sys.argv[1:])
         main()

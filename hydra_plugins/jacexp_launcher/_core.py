@@ -22,7 +22,7 @@ from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
 from jacexp.store.runs import write_json
 from jacexp.train.clusters import make_executor
-from jacexp.train.commandline import reported
+from jacexp.train.commandline import refused
 from jacexp.train.stop import stop_signals
 from jacexp.train.sweep import SweepRun, plan, train_missing
 
@@ -43,7 +43,7 @@ def launch(
     setup_globals()
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
     folder = Path(launcher.config.hydra.sweep.dir)
-    with reported():
+    with refused():
         if launcher.largest is not None and launcher.largest < 1:
             raise ConfigError(f"hydra.launcher.largest={launcher.largest} must be at least 1")
         if not job_overrides:

@@ -254,6 +254,6 @@ def differing(overrides: Sequence[Sequence[str]]) -> list[str]:
 def ending(result: Mapping[str, Any]) -> str:
     """Say in a few words how a run ended."""
     row = result["row"]
-    if result["status"] != "done":
-        return str(result["status"])
+    if result["status"] == "diverged":
+        return f"diverged in epoch {row['epoch'] + 1}"
     return f"done: validation accuracy {row['n_val_correct'] / row['n_val']:.2%}"

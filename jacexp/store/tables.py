@@ -113,6 +113,23 @@ def append_rows(
             raise
 
 
+def check_table(path: Path, columns: Iterable[str]) -> None:
+    """Find out, before there are any rows, whether they could be appended.
+
+    Raises:
+        StoreError: if the file has other columns, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if path.exists() and path.stat().st_size:
+                _check_table(path, list(columns))
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error}); choose another folder with paths.results=DIR"
+        ) from error
+
+
 def _csv_line(row: Mapping[str, Any], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, columns, lineterminator="\n").writerow(row)

@@ -1,90 +1,135 @@
-"""The command line's promises that Hydra does not keep by itself."""
+"""The command line's promises that Hydra does not keep by itself: one line for whatever is wrong."""
 
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
-from hydra.types import RunMode
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from jacexp.errors import JacexpError
-from jacexp.train.config import METHODS
+from jacexp.errors import ConfigError, JacexpError
+from jacexp.train.config import METHODS, RunConfig
+from jacexp.train.keys import known_keys, no_such_key
 from jacexp.train.stop import Stopped
+
+GROUPS = {
+    name: sorted(path.stem for path in (METHODS.parent / name).glob("*.yaml"))
+    for name in ("method", "dataset", "protocol")
+}
+"""The files that must be chosen, by their folder."""
+
+NO_NAME = re.compile(r"|null|true|false|[-+.\d]+")
+"""What Hydra does not take for the name of a file."""
 
 
 def checked_arguments(arguments: list[str]) -> list[str]:
-    """Put the flags of a command line before its overrides, and refuse what Hydra would misread or answer badly.
+    """Put the flags of a command line behind its overrides, and refuse what Hydra would misread or answer badly.
 
     Python's parser understands ``-m`` only before or after all overrides.
 
     Returns:
-        The arguments, flags first.
+        The arguments, flags last.
 
     Raises:
-        SystemExit: for several methods at once, or a hyper-parameter that the method does not have, with the right
-            way to do it.
+        ConfigError: for a word without a key, a key that is removed or given twice, several methods at once, or a
+            hyper-parameter that the method does not have, with the right way to do it.
     """
-    pairs = [(a.lstrip("+"), *a.lstrip("+").partition("=")[::2]) for a in arguments if "=" in a]
+    for word in arguments:
+        if word.startswith("~") and not word.startswith("~grid."):
+            raise ConfigError(f"{word}: a key cannot be removed, but for one of the grid by ~grid.KEY")
+        if word.lstrip("+").startswith("="):
+            raise ConfigError(f"{word}: write KEY=VALUE")
+    pairs = [(a, *a.lstrip("+").partition("=")[::2]) for a in arguments if "=" in a and a[0] not in "-~"]
+    _refuse_repetitions(pairs)
     chosen = dict(pair[1:] for pair in pairs).get("method", "")
     if "," in chosen or "(" in chosen:
         _refuse_methods(chosen, [a for a in arguments if not a.lstrip("+").startswith("method=")])
-    for word, key, _ in pairs:
+    for word, key, value in pairs:
+        if key in GROUPS and NO_NAME.fullmatch(value):
+            raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
         if key.startswith("method."):
-            _check_hyperparameter(chosen, key.removeprefix("method."), word)
-    flags = [a for a in arguments if a in ("-m", "--multirun")]
-    return flags + [a for a in arguments if a not in flags]
+            _check_hyperparameter(chosen, key, word)
+    overrides = [a for a in arguments if a[:1] == "~" or ("=" in a and a[:1] != "-")]
+    return overrides + [a for a in arguments if a not in overrides]
+
+
+def _refuse_repetitions(pairs: Sequence[tuple[str, str, str]]) -> None:
+    """Refuse a key that is given twice: Hydra takes the last value without a word."""
+    given: dict[str, str] = {}
+    for word, key, _ in pairs:
+        if key in given:
+            raise ConfigError(f"{key} is given twice, as {given[key]} and as {word}; keep one")
+        given[key] = word
 
 
 def _refuse_methods(chosen: str, rest: list[str]) -> None:
     """Refuse ``+method=a,b``: Hydra reads the grids first and composes the methods after, so both would be lost."""
     names = " ".join(name.strip() for name in chosen.removeprefix("choice(").removesuffix(")").split(","))
     loop = f"for m in {names}; do python train.py +method=$m {' '.join(rest)}; done"
-    sys.exit(
-        f"error: +method={chosen} would lose the grid of each method. Sweep one method after another:\n  {loop}"
+    raise ConfigError(
+        f"+method={chosen} would lose the grid of each method. Sweep one method after another: {loop}"
     )
 
 
-def _check_hyperparameter(method: str, name: str, word: str) -> None:
+def _check_hyperparameter(method: str, key: str, word: str) -> None:
     """Refuse a hyper-parameter that the method's file does not list; Hydra would advise to append it."""
     path = METHODS / f"{method}.yaml"
-    if not path.exists():
-        return
-    known = [str(key) for key in OmegaConf.load(path).method if key not in ("name", "_target_")]
-    if name not in (*known, "name", "_target_"):
-        has = ", ".join(f"method.{key}" for key in known) or "no hyper-parameter"
-        sys.exit(f"error: {word}: method {method} takes {has}")
+    if path.exists():
+        known = [f"method.{name}" for name in OmegaConf.load(path).method]
+        if key not in known:
+            has = ", ".join(known[2:]) or "no hyper-parameter"
+            raise ConfigError(f"{word}: method {method} takes {has}")
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn jacexp's own errors into one line without a traceback, and say what a request to stop leaves.
+    """Report errors as `refused` does, those of Hydra included, and what a request to stop leaves.
 
     Raises:
-        CompactHydraException: with the message of a JacexpError.
-        Stopped: as it came, after it was said.
+        Stopped: as it came, after it was reported.
     """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra prints several lines, and advice that does not hold here
     try:
-        yield
+        with refused():
+            yield
     except Stopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         raise
-    except JacexpError as error:
-        raise CompactHydraException(f"error: {error}") from None
 
 
 @contextmanager
-def reported_job() -> Iterator[None]:
-    """Do as `reported`, and in a sweep say an error at once, for Hydra goes on and says it at the end.
+def refused() -> Iterator[None]:
+    """End the program with one line, without a traceback, for what a user can mend."""
+    try:
+        yield
+    except (JacexpError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
 
-    Raises:
-        JacexpError: as it came, for `reported`.
-    """
-    with reported():
-        try:
-            yield
-        except JacexpError as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                print(f"error: {error}", file=sys.stderr)
-            raise
+
+def in_one_line(error: BaseException) -> str:
+    """Describe an error in one line, with the nearest key where it is about one that does not exist."""
+    if isinstance(error, JacexpError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: there is no such choice; {group} is one of {', '.join(error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as KEY=VALUE"
+    if "--multirun" in str(error):
+        return f"{str(error).split(chr(39))[1]} has several values; add -m to train each of them"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+            key = str(cause.full_key)
+            if key.startswith("hydra.launcher."):
+                return f"{key}: this launcher has no such setting; the README lists those of each launcher"
+            return no_such_key(key, key, list(known_keys(OmegaConf.structured(RunConfig))))
+        if isinstance(cause, OmegaConfBaseException):
+            about = f"{cause.full_key}: " if cause.full_key else ""
+            return about + str(cause.msg or cause).splitlines()[0]
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,17 +1,16 @@
 """The typed configuration of a run: every key, its type, its default and what values it may take."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import torch
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
-from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,7 +26,9 @@ class DatasetConfig:
     path: str | None = None
     """An .npz file to read the set from, instead of torchvision's files; ``dataset=npz`` needs it."""
     networks: dict[str, str] = field(default_factory=dict)
-    """The network that each paper uses for such images, by the paper's name."""
+    """The network that each protocol's paper uses for such images, by the protocol's ``paper``."""
+    subset: int | None = 10_000
+    """How many images ``protocol=ibp`` draws from it for a run."""
 
 
 @dataclass
@@ -75,12 +76,18 @@ class TrainConfig:
 
 @dataclass
 class ProtocolConfig:
-    """``protocol=``: whose rules, and the grids that a bare ``-m`` sweeps."""
+    """``protocol=``: whose rules, and the grids of the strengths that a bare ``-m`` sweeps."""
 
     name: str = MISSING
     paper: str = MISSING
-    lam: str = MISSING
-    """The grid of lam, as a sweep's override reads it."""
+    """Whose network a data set's ``networks`` names."""
+    authors: str | None = None
+    """Of the paper whose protocol it is; None for one that is no paper's."""
+    datasets: list[str] = field(default_factory=list)
+    """The data sets that this paper trains on."""
+    lam: str = "1e-4,1e-3,1e-2,1e-1"
+    beta: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1,3"
+    epsilon: str = "0.0003,0.001,0.003,0.01,0.03,0.05,0.1,0.3"
 
 
 @dataclass
@@ -111,25 +118,16 @@ class RunConfig:
     """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values."""
 
 
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "select": ("holdout", "paper"),
-    "checkpoint": ("last", "best"),
-    "progress": ("auto", "bar", "lines", "off"),
-    "data.mean": ("channel", "pixel"),
-    "data.std": ("channel", "none"),
-    "data.augment": ("none", "crop_flip", "affine", "affine_text"),
-    "train.momentum_form": ("average", "accumulate"),
-    "train.schedule": ("constant", "exponential", "cosine"),
-    "train.precision": ("32", "bf16-mixed", "64"),
-    "train.engine": ("auto", "autograd", "passes"),
-    "train.device": ("auto", "cpu", "gpu"),
-}
-"""The keys that take one of a few words."""
-
-
 UNLISTED = (
-    *("data.holdout", "data.mean", "data.std", "model.init", "model.pool", "model.filters"),
-    *("train.momentum_form", "train.schedule", "train.gamma"),
+    "data.holdout",
+    "data.mean",
+    "data.std",
+    "model.init",
+    "model.pool",
+    "model.filters",
+    "train.momentum_form",
+    "train.schedule",
+    "train.gamma",
 )
 """Switches that have no column of their own in ``runs.csv``."""
 
@@ -140,47 +138,6 @@ METHODS = Path(__file__).parents[2] / "conf" / "method"
 def register() -> None:
     """Tell Hydra the types: ``conf/config.yaml`` starts from the schema ``run``."""
     ConfigStore.instance().store(name="run", node=RunConfig)
-
-
-def check(cfg: DictConfig) -> None:
-    """Refuse a configuration that cannot be run, before any work starts.
-
-    Raises:
-        ConfigError: naming the key, its value and what is allowed.
-    """
-    if cfg.method is None:
-        names = ", ".join(sorted(path.stem for path in METHODS.glob("*.yaml")))
-        raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
-    for key, words in ALLOWED.items():
-        value = OmegaConf.select(cfg, key)
-        if value not in words:
-            raise ConfigError(f"{key}={value} is not one of {', '.join(words)}")
-    if cfg.train.batch_size < 1:
-        raise ConfigError(f"train.batch_size={cfg.train.batch_size} must be at least 1")
-    if cfg.train.device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("train.device=gpu, but PyTorch sees no GPU here; leave it at auto")
-    _check_devices(cfg.train)
-    if cfg.seed < 0:
-        raise ConfigError(f"seed={cfg.seed} must not be negative")
-    recipe(cfg)
-
-
-def _check_devices(train: DictConfig) -> None:
-    n = train.devices
-    if n < 1:
-        raise ConfigError(f"train.devices={n} must be at least 1")
-    if n > train.batch_size:
-        raise ConfigError(
-            f"train.devices={n} exceeds train.batch_size={train.batch_size}, which the devices share"
-        )
-    n_gpus = torch.cuda.device_count() if train.device != "cpu" else 0
-    if n > 1 and n > n_gpus > 0:
-        raise ConfigError(
-            f"train.devices={n}, but PyTorch sees {n_gpus} GPU{'s' if n_gpus > 1 else ''} here; "
-            "ask for no more, or for processes on the CPU by train.device=cpu"
-        )
-    if n > 1 and not torch.distributed.is_available():
-        raise ConfigError(f"train.devices={n}, but this PyTorch was built without torch.distributed")
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -205,12 +162,12 @@ def method_class(cfg: DictConfig) -> type[RegularizedModule]:
     Raises:
         ConfigError: if there is no such class, or it is not a RegularizedModule.
     """
-    target = cfg.method.get("_target_")
+    target = str(cfg.method.get("_target_"))
     try:
-        found = get_class(str(target))
-    except (ImportError, ValueError, HydraException) as error:
+        found = resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"method._target_={target} cannot be imported: {error}") from error
-    if not issubclass(found, RegularizedModule):
+    if not isinstance(found, type) or not issubclass(found, RegularizedModule):
         raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
     return found
 
@@ -222,7 +179,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         Every keyword argument of the constructor by name.
 
     Raises:
-        ConfigError: for one that it does not have, that has another type, or that has no value.
+        ConfigError: for one that it does not have, that has another type or no value, or that is not finite.
     """
     cls = method_class(cfg)
     schema = OmegaConf.structured(_signature_schema(cls))  # type: ignore[arg-type]  # a class is hashable
@@ -235,6 +192,9 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{reason}; method {cfg.method.name} takes {known}") from error
     if not isinstance(typed, dict):
         raise ConfigError(f"the method's configuration is a {type(typed).__name__}, not a mapping")
+    for name, value in typed.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"method.{name!s}={value} must be a finite number")
     return {str(name): value for name, value in typed.items()}
 
 
@@ -280,8 +240,12 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed_switches(cfg: DictConfig) -> dict[str, Any]:
-    """Give the switches without a column in ``runs.csv`` that are not at the protocol's value, by key."""
-    protocol = OmegaConf.load(METHODS.parent / "protocol" / f"{cfg.protocol.name}.yaml")
+    """Return the switches without a column in ``runs.csv`` that are not at the protocol's value, by key.
+
+    A protocol that the project does not have, of the user's own, has the values of `RunConfig`.
+    """
+    path = METHODS.parent / "protocol" / f"{cfg.protocol.name}.yaml"
+    protocol = OmegaConf.load(path) if path.exists() else OmegaConf.create()
     assert isinstance(protocol, DictConfig)
     usual = OmegaConf.merge(RunConfig, {part: protocol.get(part, {}) for part in ("data", "model", "train")})
     pairs = {key: (OmegaConf.select(cfg, key), OmegaConf.select(usual, key)) for key in UNLISTED}

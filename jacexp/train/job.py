@@ -13,7 +13,8 @@ from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.models import Network, build
 from jacexp.store.runs import RunDirectory, run_id
-from jacexp.train.config import check, data_root, hyperparameters, method_class, recipe, science
+from jacexp.train.config import data_root, hyperparameters, method_class, recipe, science
+from jacexp.train.keys import check
 
 EVALUATION_BATCH = 1000
 """Images in a batch of validation and test; it changes no number but the last digits of a loss."""
@@ -36,6 +37,8 @@ class Identity:
     cfg: DictConfig
     """With every switch in its declared type."""
     images: ImageSet
+    n_train: int
+    n_val: int
     directory: RunDirectory
 
 
@@ -52,10 +55,9 @@ def identify(cfg: DictConfig) -> Identity:
     check(cfg)
     images = _images(cfg)
     source = split_source(images, **_division(cfg))
-    n_train = source["split"]["n_train"]
+    n_train, n_val = source["split"]["n_train"], source["split"]["n_val"]
     if cfg.train.batch_size > n_train:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {n_train} training images")
-    n_val = source["split"]["n_val"]
     if cfg.train.devices > n_val:
         raise ConfigError(f"train.devices={cfg.train.devices} exceeds the {n_val} images to validate on")
     # With every switch in its declared type, equal settings are written in one way and so have one name.
@@ -63,7 +65,7 @@ def identify(cfg: DictConfig) -> Identity:
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
     typed.merge_with({"method": hyperparameters(cfg)})
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
-    return Identity(typed, images, directory)
+    return Identity(typed, images, n_train, n_val, directory)
 
 
 def prepare(cfg: DictConfig) -> Job:

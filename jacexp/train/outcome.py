@@ -41,7 +41,8 @@ def begin(job: Job) -> None:
     """Write the run's ``config.yaml``, with every interpolation replaced, and without what only a sweep reads."""
     resolved = OmegaConf.to_container(job.cfg, resolve=True)
     assert isinstance(resolved, dict)
-    del resolved["grid"], resolved["protocol"]["lam"]
+    del resolved["grid"]
+    resolved["protocol"] = {key: resolved["protocol"][key] for key in ("name", "paper")}
     write_atomically(job.directory / "config.yaml", OmegaConf.to_yaml(resolved))
 
 
@@ -132,8 +133,8 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
 def summary(result: Mapping[str, Any]) -> str:
     """Say in a few words how a run ended."""
     row = result["row"]
-    if result["status"] != "done":
-        return str(result["status"])
+    if result["status"] == "diverged":
+        return f"diverged in epoch {row['epoch'] + 1}"
     val, test = row["n_val_correct"] / row["n_val"], row["n_test_correct"] / row["n_test"]
     return (
         f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"

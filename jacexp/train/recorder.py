@@ -29,13 +29,13 @@ class Diverged(Exception):
     """The loss became NaN or infinite."""
 
     def __init__(self, epoch: int, step: int) -> None:
-        """Say in which epoch, counted from 0, and by which step of it."""
+        """Take the epoch, counted from 0, and a step of it that is no earlier than the loss's end."""
         super().__init__(epoch, step)
         self.epoch, self.step = epoch, step
 
     def __str__(self) -> str:
-        """Say it in words."""
-        return f"the loss is not finite in epoch {self.epoch}, at or before its step {self.step}"
+        """Describe it, with epochs and steps counted from 1, as in the lines of progress."""
+        return f"the loss is not finite in epoch {self.epoch + 1}, at or before its step {self.step + 1}"
 
 
 class Recorder(Checkpoint):

@@ -116,6 +116,8 @@ def _trainer(cfg: DictConfig, **settings: Any) -> pl.Trainer:
 
 
 def quiet_lightning() -> None:
-    """Silence Lightning's hints about loggers, loaders' workers and devices, none of which apply here."""
+    """Silence Lightning's hints about loggers, loaders' workers, devices and srun, none of which apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    # Lightning looks for srun on every machine that has Slurm, whatever environment it is given.
+    warnings.filterwarnings("ignore", message="The `srun` command is available")

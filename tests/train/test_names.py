@@ -18,7 +18,7 @@ def test_names_follow_the_science_alone(configure, tmp_path):
         name()
         == name("train.engine=autograd")
         == name(results=tmp_path / "elsewhere")
-        == name("logger=tensorboard")
+        == name("+logger._target_=pytorch_lightning.loggers.CSVLogger")
     )
     same_value = name("method.lam=1e-2"), name("method.lam=0.01")
     assert same_value[0] == same_value[1]

@@ -1,0 +1,192 @@
+"""Which keys a configuration may have, and which values: whatever else it holds is refused before any work starts."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from jacexp.errors import ConfigError
+from jacexp.train.config import METHODS, hyperparameters, recipe
+
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "select": ("holdout", "paper"),
+    "checkpoint": ("last", "best"),
+    "progress": ("auto", "bar", "lines", "off"),
+    "data.mean": ("channel", "pixel"),
+    "data.std": ("channel", "none"),
+    "data.augment": ("none", "crop_flip", "affine", "affine_text"),
+    "train.momentum_form": ("average", "accumulate"),
+    "train.schedule": ("constant", "exponential", "cosine"),
+    "train.precision": ("32", "bf16-mixed", "64"),
+    "train.engine": ("auto", "autograd", "passes"),
+    "train.device": ("auto", "cpu", "gpu"),
+}
+"""The keys that take one of a few words."""
+
+AT_LEAST_ONE = ("train.epochs", "train.batch_size", "train.devices", "data.subset")
+"""Counts; the last may also be null."""
+
+POSITIVE = ("train.lr", "data.holdout")
+"""Numbers that must be finite and above 0."""
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a configuration that cannot be run, or that holds what nobody reads, before any work starts.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
+    check_keys(cfg)
+    if cfg.method is None:
+        names = ", ".join(sorted(path.stem for path in METHODS.glob("*.yaml")))
+        raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
+    _check_values(cfg)
+    _check_devices(cfg.train)
+    recipe(cfg)
+    known = {f"method.{name}" for name in hyperparameters(cfg)}
+    for key, values in cfg.grid.items_ex(resolve=False):
+        if isinstance(values, DictConfig):
+            raise ConfigError(f"grid.{key}={values} must be values, such as '0.1,0.2' or 'range(3)'")
+        if key not in known and OmegaConf.select(cfg, str(key), default=cfg) is cfg:
+            raise ConfigError(no_such_key(f"grid.{key}", str(key), [*known, *known_keys(cfg)]))
+    if cfg.logger is not None:
+        _check_logger(cfg.logger)
+
+
+def check_keys(cfg: DictConfig, prefix: str = "") -> None:
+    """Refuse the keys that were added to a typed configuration: nothing would read them.
+
+    Args:
+        cfg: a run's configuration, or Hydra's own.
+        prefix: what its keys begin with on the command line.
+
+    Raises:
+        ConfigError: for the first one, with the key that it may have meant.
+    """
+    for key in _added(cfg, prefix):
+        if key == "hydra.env":  # Hydra's own group, which its class does not declare
+            continue
+        raise ConfigError(no_such_key(key, key, list(known_keys(cfg, prefix))))
+
+
+def no_such_key(given: str, key: str, known: Sequence[str]) -> str:
+    """Describe a key that does not exist.
+
+    Args:
+        given: where it stands, for the message.
+        key: what it was meant to be.
+        known: the full names of the keys that exist.
+
+    Returns:
+        The line, which names the nearest key that exists, or the key's neighbours.
+    """
+    parent, _, last = key.rpartition(".")
+    neighbours = [k for k in known if k.rpartition(".")[0] == parent]
+    close = [k for k in known if k.rpartition(".")[2] == last]
+    close = close or get_close_matches(key, neighbours if parent else known, n=1, cutoff=0.8)
+    close = close or get_close_matches(key, known, n=1, cutoff=0.8)
+    hint = "python train.py +method=NAME --cfg job shows all"
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    elif parent and neighbours:
+        hint = f"{parent} has {', '.join(k.rpartition('.')[2] for k in neighbours)}"
+    return f"{given}: there is no such key; {hint}"
+
+
+def known_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Names of the leaves that a typed configuration declares, at any depth."""
+    for key in _declared(node):
+        child = _value(node, key)
+        if isinstance(child, DictConfig) and is_dataclass(OmegaConf.get_type(child)):
+            yield from known_keys(child, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _added(node: DictConfig, prefix: str) -> Iterator[str]:
+    """Names of the leaves that it does not declare."""
+    declared = _declared(node)
+    for key in map(str, node):
+        child = _value(node, key)
+        if key not in declared:
+            yield prefix + ".".join([key, *_first_leaf(child)])
+        elif isinstance(child, DictConfig):
+            yield from _added(child, f"{prefix}{key}.")
+
+
+def _declared(node: DictConfig) -> list[str]:
+    kind = OmegaConf.get_type(node)
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else list(map(str, node))
+
+
+def _value(node: DictConfig, key: str) -> Any:
+    is_open = key not in node or OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)
+    return None if is_open else node[key]
+
+
+def _first_leaf(node: Any) -> list[str]:
+    if not isinstance(node, DictConfig) or not node:
+        return []
+    key = str(next(iter(node)))
+    return [key, *_first_leaf(_value(node, key))]
+
+
+def _check_values(cfg: DictConfig) -> None:
+    for key, words in ALLOWED.items():
+        value = OmegaConf.select(cfg, key)
+        if value not in words:
+            raise ConfigError(f"{key}={value} is not one of {', '.join(words)}")
+    for key in AT_LEAST_ONE:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < 1:
+            raise ConfigError(f"{key}={value} must be at least 1")
+    for key in POSITIVE:
+        value = OmegaConf.select(cfg, key)
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{key}={value} must be a finite number above 0")
+    for key in ("paths.data", "paths.results", "dataset.path"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not value.strip():
+            raise ConfigError(f"{key} is empty; name a place, . for this folder")
+    filters = cfg.model.filters
+    if filters is not None and not (len(filters) and min(filters) >= 1):
+        raise ConfigError(
+            f"model.filters={filters} must be numbers of at least 1, or null for the network's own"
+        )
+    if cfg.seed < 0:
+        raise ConfigError(f"seed={cfg.seed} must not be negative")
+
+
+def _check_devices(train: DictConfig) -> None:
+    n = train.devices
+    if train.device == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("train.device=gpu, but PyTorch sees no GPU here; leave it at auto")
+    if n > train.batch_size:
+        raise ConfigError(
+            f"train.devices={n} exceeds train.batch_size={train.batch_size}, which the devices share"
+        )
+    n_gpus = torch.cuda.device_count() if train.device != "cpu" else 0
+    if n > 1 and n > n_gpus > 0:
+        raise ConfigError(
+            f"train.devices={n}, but PyTorch sees {n_gpus} GPU{'s' if n_gpus > 1 else ''} here; "
+            "ask for no more, or for processes on the CPU by train.device=cpu"
+        )
+    if n > 1 and not torch.distributed.is_available():
+        raise ConfigError(f"train.devices={n}, but this PyTorch was built without torch.distributed")
+
+
+def _check_logger(logger: Any) -> None:
+    """Make the logger once: a library that is missing would otherwise end the run after it began."""
+    if not isinstance(logger, DictConfig) or "_target_" not in logger:
+        raise ConfigError(f"logger={logger} names no class; choose logger=tensorboard")
+    try:
+        instantiate(logger, save_dir=".")
+    except (HydraException, ImportError, TypeError, ValueError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ConfigError(f"logger={logger._target_} cannot be made: {reason}") from error

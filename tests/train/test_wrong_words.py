@@ -1,0 +1,165 @@
+"""Command lines of train.py that are wrong or odd: one error line, no traceback, and nothing is written."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from jacexp.train import run
+
+TRAIN = Path(__file__).parents[2] / "train.py"
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """Run train.py in this process as if in a folder of its own and return its error line; no training may begin."""
+
+    def trains(job):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(run, "_train_and_record", trains)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # train.py sets it
+
+    def try_words(words):
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", [str(TRAIN), *words.split()])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TRAIN), run_name="__main__")
+        assert ended.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert not list(tmp_path.iterdir())
+        return line.removeprefix("error: ")
+
+    return try_words
+
+
+UNKNOWN = {
+    "train.epoch=3": "train.epoch: there is no such key; did you mean train.epochs?",
+    "+train.optimizer=adam": "train.optimizer: there is no such key; train has epochs, batch_size, lr,",
+    "++data.subst=100": "data.subst: there is no such key; did you mean data.subset?",
+    "+subset=100": "subset: there is no such key; did you mean dataset.subset or data.subset?",
+    "+lr=0.1": "lr: there is no such key; did you mean train.lr?",
+    "+methods=none": "methods: there is no such key; did you mean method?",
+    "+trainer.max_steps=3": "trainer.max_steps: there is no such key",
+    "+experiment=foo": "experiment: there is no such key",
+    "experiment=foo": "experiment: there is no such key",
+    "+hydra.foo=1": "hydra.foo: there is no such key",
+    "+hydra.job.nam=x": "hydra.job.nam: there is no such key; did you mean hydra.job.name?",
+    "+dataset.x=1": "dataset.x: there is no such key; dataset has name, path",
+    "+model.kernel.size=3": "model.kernel.size: there is no such key",
+    "train={lr:1,foo:2}": "train.foo: there is no such key",
+    "+method.lamda=1": "+method.lamda=1: method spec takes method.lam,",
+    "method.beta=1": "method.beta=1: method spec takes method.lam,",
+    "+grid.depth=1": "grid.depth: there is no such key",
+    "+grid.seed.x=1": "grid.seed={'x': 1} must be values",
+    "+logger.foo=1": "names no class; choose logger=tensorboard",
+    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",
+}
+"""Keys that nobody would read."""
+
+VALUES = {
+    "method.lam=nan": "method.lam=nan must be a finite number",
+    "method.lam=inf": "method.lam=inf must be a finite number",
+    "method.lam=-1": "method.lam=-1",
+    "method.lam=high": "method spec takes method.lam",
+    "method.n_iter=0": "at least one round",
+    "method.n_iter=1.5": "could not be converted to Integer",
+    "method.power=3": "method.power=3",
+    "method.detach=perhaps": "is not a valid bool",
+    "method._target_=os.system": "method._target_=os.system is not a jacexp.methods.RegularizedModule",
+    "method._target_=here.There": "method._target_=here.There cannot be imported",
+    "train.lr=nan": "train.lr=nan must be a finite number above 0",
+    "train.lr=inf": "train.lr=inf must be a finite number above 0",
+    "train.lr=0": "train.lr=0.0 must be a finite number above 0",
+    "train.lr=fast": "train.lr: Value 'fast'",
+    "train.lr=[1,2]": "train.lr: Value '[1, 2]'",
+    "train.momentum=1": "momentum=1.0: choose a value in [0, 1)",
+    "train.momentum=nan": "momentum=nan: choose a value in [0, 1)",
+    "train.gamma=0": "gamma=0.0: choose a value in (0, 1]",
+    "train.schedule=linear": "train.schedule=linear is not one of constant, exponential, cosine",
+    "train.epochs=0": "train.epochs=0 must be at least 1",
+    "train.epochs=-1": "train.epochs=-1 must be at least 1",
+    "train.epochs=three": "train.epochs: Value 'three'",
+    "train.epochs=null": "train.epochs: field 'train.epochs' is not Optional",
+    "train.batch_size=1.5": "train.batch_size: Value '1.5'",
+    "train.batch_size=0": "train.batch_size=0 must be at least 1",
+    "train.batch_size=2000": "train.batch_size=2000 exceeds the 1293 training images",
+    "train.devices=0": "train.devices=0 must be at least 1",
+    "train.devices=64": "train.devices=64 exceeds train.batch_size=32",
+    "train.device=tpu": "train.device=tpu is not one of auto, cpu, gpu",
+    "train.precision=16": "train.precision=16 is not one of 32, bf16-mixed, 64",
+    "train.engine=jax": "train.engine=jax is not one of auto, autograd, passes",
+    "data.subset=0": "data.subset=0 must be at least 1",
+    "data.subset=5000": "subset=5000 must lie between 1 and the 1437 training images of digits",
+    "data.holdout=nan": "data.holdout=nan must be a finite number above 0",
+    "data.holdout=0": "data.holdout=0.0 must be a finite number above 0",
+    "data.holdout=1.5": "holdout=1.5 must be a fraction below 1 or a whole number",
+    "data.holdout=1e9": "leaves none to train on",
+    "data.augment=crop": "data.augment=crop is not one of none, crop_flip, affine, affine_text",
+    "data=null": "data: field 'data' is not Optional",
+    "seed=1e3": "seed: Value '1000.0'",
+    "seed=-1": "seed=-1 must not be negative",
+    "seed=null": "seed: field 'seed' is not Optional",
+    "seed=${foo}": "seed: Interpolation key 'foo' not found",
+    "select=test": "select=test is not one of holdout, paper",
+    "checkpoint=first": "checkpoint=first is not one of last, best",
+    "progress=loud": "progress=loud is not one of auto, bar, lines, off",
+    "paths.results=": "paths.results is empty",
+    "paths.data=": "paths.data is empty",
+    "paths=here": "paths: Invalid type assigned",
+    "paths.results=/dev/null": "/dev/null/runs.csv cannot be written",
+    "model.filters=[]": "model.filters=[] must be numbers of at least 1",
+    "model.filters=[0,4]": "model.filters=[0, 4] must be numbers of at least 1",
+    "model.filters=[4,4]": "model=lenet has neither filters nor pool",
+    "model.filters=3": "model.filters: Invalid value assigned",
+    "model.name=alexnet": "model='alexnet' is unknown; choose one of lenet,",
+    "model=vgg16_bn": "vgg16_bn",
+    "dataset.name=imagenet": "dataset=imagenet is unknown; choose from digits,",
+    "dataset.path=": "dataset.path is empty",
+    "dataset.path=nowhere.npz": "dataset.path",
+}
+"""Values that cannot be."""
+
+WORDS = {
+    "+method=spek": "method=spek: there is no such choice; method is one of at, fast_at,",
+    "method=none": "Could not override 'method'",
+    "+method=": "+method=: there is no such choice; method is one of at,",
+    "+method=null": "+method=null: there is no such choice",
+    "+method=[spec,frob]": "would lose the grid of each method",
+    "+method=spec,frob": "would lose the grid of each method",
+    "": "no method was chosen: add +method=NAME, with one of at,",
+    "seed=0": "no method was chosen",
+    "+method=spec +method=none": "method is given twice, as +method=spec and as +method=none",
+    "+method=spec seed=0 seed=1": "seed is given twice, as seed=0 and as seed=1; keep one",
+    "+method=spec seed=0 ++seed=1": "seed is given twice",
+    "+method=spec dataset=imagenet": "dataset=imagenet: there is no such choice; dataset is one of cifar10,",
+    "+method=spec dataset=null": "dataset=null: there is no such choice",
+    "+method=spec dataset=npz": "dataset.path=FILE.npz",
+    "+method=spec model=alexnet": "model=alexnet: there is no such choice; model is one of convnet_cifar,",
+    "+method=spec protocol=mine": "protocol=mine: there is no such choice; protocol is one of ibp, own,",
+    "+method=spec logger=paper": "logger=paper: there is no such choice; logger is one of tensorboard",
+    "+method=spec seed=0,1": "seed=0,1 has several values; add -m to train each of them",
+    "+method=spec train.lr=interval(0,1)": "has several values; add -m",
+    "+method=spec train.lr": "train.lr: cannot be read as KEY=VALUE",
+    "+method=spec =3": "=3: write KEY=VALUE",
+    "+method=spec a==b": "a==b: cannot be read as KEY=VALUE",
+    "+method=spec ~seed": "~seed: a key cannot be removed",
+    "+method=spec ~grid": "~grid: a key cannot be removed",
+    "+method=spec ~grid.depth": "grid.depth",
+    "+method=spec hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice; hydra/launcher is one of",
+}
+"""Whole command lines."""
+
+
+@pytest.mark.parametrize("word", [*UNKNOWN, *VALUES])
+def test_a_wrong_word_is_one_error_line(said, word):
+    assert (UNKNOWN | VALUES)[word] in said(f"+method=spec {word}")
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_wrong_command_line_is_one_error_line(said, words):
+    assert WORDS[words] in said(words)
