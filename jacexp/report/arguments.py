@@ -8,9 +8,10 @@ from typing import get_args
 from jacexp.arguments import pairs
 from jacexp.errors import ConfigError, did_you_mean
 from jacexp.report.select import How
+from jacexp.report.write import Written
 
-Job = Callable[[Path, How], tuple[list[Path], list[tuple[str, str]]]]
-"""Maps the folder of results and the way of selection to what it wrote and what is missing."""
+Job = Callable[[Path, How], Written]
+"""Maps the folder of results and the way of selection to what it wrote."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ def run(job: Job, words: Sequence[str]) -> int:
         print(f"Reads the stored tables and writes beside them; {USAGE}.")
         return 0
     arguments = parse(words)
-    written, missing = job(arguments.results, arguments.select)
-    for path in written:
+    written = job(arguments.results, arguments.select)
+    for path in written.files:
         print(f"wrote {path}")
-    if missing:
+    if written.missing:
         print("\nmissing, and the command that makes it:")
-        print("\n".join(f"  {what}\n    {command}" for what, command in missing))
+        print("\n".join(f"  {what}\n    {command}" for what, command in written.missing))
+    if written.outcome:
+        print(f"\n{written.outcome}")
     return 0

@@ -1,17 +1,17 @@
-"""The scorecard: one row a claim of the papers, with a verdict that a test gave."""
+"""The scorecard: one row a claim of the papers and data set or network, with a verdict that a test gave."""
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass
 
-from jacexp.report import claims_p1, claims_p2
-from jacexp.report.claim import Claim
+from jacexp.report.claim import Row
+from jacexp.report.claims import ROWS
+from jacexp.report.hours import Costs
 from jacexp.report.render import selected
 from jacexp.report.select import Selection
-from jacexp.report.sheet import Section, Sheet
-from jacexp.report.stats import LEVEL, Evidence
-
-CLAIMS: dict[str, Claim] = {**claims_p1.CLAIMS, **claims_p2.CLAIMS}
+from jacexp.report.sheet import Section, Sheet, markdown
+from jacexp.report.stats import LEVEL, VERDICTS, Evidence
 
 COLUMNS = [
     "id",
@@ -32,6 +32,7 @@ COLUMNS = [
     "refuted",
     "undecided",
     "not_run",
+    "hours",
     "command",
 ]
 """The columns of ``scorecard.csv``; `results/README.md` says what they mean."""
@@ -40,22 +41,43 @@ HOW_TO_READ = (
     f"A claim is a conjunction of parts, each tested at the one-sided level {LEVEL:g}. It is confirmed if every part "
     "is (intersection-union test, no correction needed), refuted if the opposite of any part is significant (Holm's "
     "correction over the parts), undecided otherwise, and `not run` while a part has no data. The quantity shown is "
-    "that of the part on which the verdict depends. Below, each part has the verdict of its own test, uncorrected."
+    "that of the part on which the verdict depends. Below, each part has the verdict of its own test, uncorrected. "
+    "Hours are those of the training that the commands still do, by the stored times of runs of the same network, "
+    "method and data set, in proportion to images and epochs."
 )
 
 
 @dataclass(frozen=True)
 class Score:
-    """A claim and what the store says about it."""
+    """A row of the scorecard and what the store says about it."""
 
     id: str
-    claim: Claim
+    row: Row
     evidence: Evidence
+    hours: float | None
+    """Of training that the commands still do; None where no stored run tells."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the claim."""
+        return self.evidence.verdict
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the claim is confirmed or refuted."""
+        return self.verdict in ("confirmed", "refuted")
 
     @property
     def commands(self) -> list[str]:
         """What makes the input, each command once."""
         return list(dict.fromkeys(command for leaf in self.evidence.leaves for command in leaf.commands))
+
+    @property
+    def hours_in_words(self) -> str:
+        """The hours of a row that is not decided; empty where it takes no training."""
+        if self.is_decided or not any(leaf.cells for leaf in self.evidence.leaves):
+            return ""
+        return "unknown" if self.hours is None else f"{self.hours:.1f}"
 
     def count(self, verdict: str) -> int:
         """Count the parts with a verdict."""
@@ -64,11 +86,26 @@ class Score:
 
 def scores(selection: Selection) -> list[Score]:
     """Test every claim on the stored tables."""
-    return [Score(id_, claim, claim.test(selection)) for id_, claim in CLAIMS.items()]
+    costs, scored = Costs(selection), []
+    for id_, row in ROWS.items():
+        evidence = row.test(selection)
+        cells = [cell for leaf in evidence.leaves for cell in leaf.cells]
+        scored.append(Score(id_, row, evidence, costs.missing(cells)))
+    return scored
+
+
+def outcome(scored: list[Score]) -> str:
+    """Write in one line how many rows are decided, and how."""
+    n = Counter(score.verdict for score in scored)
+    decided = n["confirmed"] + n["refuted"]
+    return (
+        f"scorecard: {decided} of {len(scored)} rows are decided, {n['confirmed']} confirmed and {n['refuted']} "
+        f"refuted; {n['undecided']} are undecided, {n['not run']} not run"
+    )
 
 
 def to_csv(scored: list[Score]) -> str:
-    """Write the scorecard as CSV, one row a claim."""
+    """Write the scorecard as CSV, one row a claim and data set or network."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -83,19 +120,17 @@ def _row(score: Score) -> dict[str, object]:
     return {
         "id": score.id,
         "paper": score.id[:2],
-        "where": score.claim.where,
-        "claim": score.claim.text,
-        "paper_number": score.claim.paper,
+        "where": score.row.claim.where,
+        "claim": score.row.text,
+        "paper_number": score.row.paper,
         "verdict": verdict,
         "quantity": part.what,
         **{name: _number(value) for name, value in numbers.items()},
         "n": part.n,
         "p": "" if verdict == "not run" else _number(p),
         "test": part.test,
-        **{
-            name.replace(" ", "_"): score.count(name)
-            for name in ("confirmed", "refuted", "undecided", "not run")
-        },
+        **{name.replace(" ", "_"): score.count(name) for name in VERDICTS},
+        "hours": score.hours_in_words,
         "command": "; ".join(score.commands),
     }
 
@@ -106,13 +141,32 @@ def _number(value: float | None) -> str:
 
 def sheet(scored: list[Score], selection: Selection) -> Sheet:
     """Write the scorecard as text: the verdicts in one table, then the parts of each claim."""
-    headings = ("id", "claim", "paper", "ours", "n", "verdict")
-    rows = tuple(
-        (s.id, s.claim.text, s.claim.paper, *_ours(s.evidence), f"**{s.evidence.verdict}**") for s in scored
-    )
     parts = tuple(_parts(score) for score in scored)
-    intro = ("One row a claim of the two papers.", HOW_TO_READ, selected(selection.how))
-    return Sheet("Scorecard", intro, (Section("Verdicts", headings, rows), *parts))
+    intro = (
+        "One row a claim of the two papers and data set (or network).",
+        HOW_TO_READ,
+        selected(selection.how),
+        f"**{outcome(scored)}**",
+    )
+    return Sheet("Scorecard", intro, (verdicts("Verdicts", scored), *parts))
+
+
+def verdicts(title: str, scored: list[Score]) -> Section:
+    """Write rows of the scorecard as a table, paper and ours side by side."""
+    headings = ("id", "claim", "paper", "ours", "n", "verdict", "hours missing")
+    rows = tuple(
+        (s.id, s.row.text, s.row.paper, *_ours(s.evidence), f"**{s.verdict}**", s.hours_in_words or "–")
+        for s in scored
+    )
+    return Section(title, headings, rows)
+
+
+def readme(scored: list[Score]) -> str:
+    """Write what the README shows: the rows that have data, and how many there are of each kind."""
+    shown = verdicts("", [score for score in scored if score.verdict != "not run"])
+    without_hours = Section("", shown.headings[:-1], tuple(row[:-1] for row in shown.rows))
+    text = f"{outcome(scored).capitalize()}: `results/scorecard.md` has every part and the commands."
+    return markdown(Sheet("", (text,), (without_hours,))).strip()
 
 
 def _ours(evidence: Evidence) -> tuple[str, str]:
@@ -140,6 +194,6 @@ def _parts(score: Score) -> Section:
                 leaf.test,
             )
         )
-    title = f"{score.id}, {score.claim.where}"
+    title = f"{score.id}, {score.row.claim.where}"
     headings = ("quantity", "paper", "ours [95 % interval]", "n", "verdict", "test")
     return Section(title, headings, tuple(rows), tuple(f"`{command}`" for command in score.commands))

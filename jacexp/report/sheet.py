@@ -27,7 +27,7 @@ class Sheet:
 
 def markdown(sheet: Sheet) -> str:
     """Write a sheet as Markdown."""
-    lines = [f"# {sheet.title}", ""]
+    lines = [f"# {sheet.title}", ""] if sheet.title else []
     for paragraph in sheet.intro:
         lines += [paragraph, ""]
     for section in (*sheet.sections, *sheet.closing):

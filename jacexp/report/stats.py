@@ -6,16 +6,19 @@ its opposite holds (``p_against``). `at_least` joins them: r of k parts hold. A 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
+from jacexp.report.paper import Experiment
+
 LEVEL = 0.025
 """The one-sided level of each decision: a claim is decided when a two-sided 95 % interval would decide it."""
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not run"]
+VERDICTS = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Evidence:
     p_against: float = 1.0
     commands: tuple[str, ...] = ()
     """What produces the input."""
+    cells: tuple[tuple[Experiment, str], ...] = ()
+    """Whose networks are compared: experiment and method."""
     parts: tuple["Evidence", ...] = ()
     hinges: tuple["Evidence", "Evidence"] | None = None
     """Of a joint claim: the part on which ``p_for`` depends, and the one on which ``p_against`` does."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from jacexp.errors import StoreError
 from jacexp.report import render, robustness, scorecard, sheet, tables
@@ -10,15 +11,31 @@ from jacexp.report.select import How, Selection
 from jacexp.store.runs import write_atomically
 
 
-def write_tables(results: Path, how: How) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Write both papers' Table 1, the table of robustness and the scorecard.
+class Written(NamedTuple):
+    """What a script made."""
+
+    files: list[Path]
+    missing: list[tuple[str, str]]
+    """What is not stored, and the command that makes it."""
+    outcome: str = ""
+    """The result in one line."""
+
+
+MARKS = ("<!-- outcome: written by make reproduce-tables -->", "<!-- end of outcome -->")
+"""The lines of a README between which the outcome stands."""
+
+
+def write_tables(results: Path, how: How) -> Written:
+    """Write both papers' Table 1, the table of robustness and the scorecard, and the outcome into the README.
+
+    The README is the one beside the folder of results, if it has `MARKS`.
 
     Args:
         results: the folder with ``runs.csv``, ``curves.csv`` and ``timing.csv``.
         how: what hyper-parameters are selected on; ``paper`` has file names of its own.
 
     Returns:
-        The files that were written, and what is missing with the command that makes it.
+        The files that were written, what is missing, and the outcome.
 
     Raises:
         StoreError: if the store cannot be read, or the files cannot be written.
@@ -35,11 +52,23 @@ def write_tables(results: Path, how: How) -> tuple[list[Path], list[tuple[str, s
     texts[f"scorecard{mark}.csv"] = scorecard.to_csv(scored)
     texts[f"scorecard{mark}.md"] = sheet.markdown(scorecard.sheet(scored, selection))
     written = write_files(results, {name: text.encode() for name, text in texts.items()})
+    if how == "holdout":
+        written += _write_readme(results.resolve().parent, scorecard.readme(scored))
     missing = [gap for table in filled for gap in table.missing]
-    return written, missing
+    return Written(written, missing, scorecard.outcome(scored))
 
 
-def write_figures(results: Path, how: How) -> tuple[list[Path], list[tuple[str, str]]]:
+def _write_readme(folder: Path, outcome: str) -> list[Path]:
+    path, (first, last) = folder / "README.md", MARKS
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not (found and end):
+        return []
+    return write_files(folder, {path.name: f"{before}{first}\n\n{outcome}\n\n{last}{after}".encode()})
+
+
+def write_figures(results: Path, how: How) -> Written:
     """Draw every figure that has data, as PNG and PDF, and write their captions. See `write_tables`."""
     from jacexp.report import figures  # matplotlib takes a second to import, and tables do not need it
 
@@ -50,7 +79,7 @@ def write_figures(results: Path, how: How) -> tuple[list[Path], list[tuple[str, 
         contents |= figures.files(drawing)
     contents["captions.md"] = figures.captions(drawn).encode()
     written = write_files(results, {f"figures{mark}/{name}": content for name, content in contents.items()})
-    return written, [(gap.what, gap.command) for gap in drawn.gaps]
+    return Written(written, [(gap.what, gap.command) for gap in drawn.gaps])
 
 
 def suffix(how: How) -> str:

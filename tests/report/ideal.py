@@ -31,6 +31,11 @@ ATTACKED = {
     "kmnist": {"spec": 0.3, "frob": 0.4, "spec_bound": 0.5, "l2": 0.6, "none": 0.7},
     "fmnist": {"spec": 0.4, "frob": 0.3, "spec_bound": 0.5, "l2": 0.6, "none": 0.7},
 }
+SQUARE = {
+    "kmnist": {**ATTACKED["kmnist"], "spec": 0.4, "frob": 0.3},
+    "fmnist": {**ATTACKED["fmnist"], "spec": 0.3, "frob": 0.4},
+}
+"""Under Square another method is best, so that none dominates."""
 DISTANCE = {
     "kmnist": {"spec": 1.5, "frob": 1.5, "spec_bound": 1.5, "l2": 1.5, "none": 1.0},
     "fmnist": {"spec": 2.0, "frob": 1.9, "spec_bound": 1.2, "l2": 1.1, "none": 1.0},
@@ -91,8 +96,8 @@ class Ideal:
                 if e == CIFAR:
                     continue
                 self.fall(run, "white_noise", 0.5, noise=0.002)
-                for attack in ("pgd", "tpgd", "square"):
-                    self.fall(run, attack, ATTACKED[e.dataset][method], noise=0.002)
+                for attack, slopes in (("pgd", ATTACKED), ("tpgd", ATTACKED), ("square", SQUARE)):
+                    self.fall(run, attack, slopes[e.dataset][method], noise=0.002)
                 for n_iter in (1, 5):
                     error = self.near(0.3 if n_iter == 1 else 0.03)
                     self.tables.point(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from jacexp.report.arguments import Arguments, parse, run
+from jacexp.report.write import Written
 
 
 @pytest.mark.parametrize(
@@ -21,11 +22,11 @@ def test_arguments(words, arguments):
 
 def test_a_job_is_told_what_to_do_and_its_result_printed(capsys):
     def job(results, how):
-        return [results / f"{how}.md"], [("a cell", "a command")]
+        return Written([results / f"{how}.md"], [("a cell", "a command")], "all is well")
 
     assert run(job, ["select=paper", "paths.results=here"]) == 0
     assert capsys.readouterr().out == (
-        "wrote here/paper.md\n\nmissing, and the command that makes it:\n  a cell\n    a command\n"
+        "wrote here/paper.md\n\nmissing, and the command that makes it:\n  a cell\n    a command\n\nall is well\n"
     )
 
 

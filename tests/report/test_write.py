@@ -9,7 +9,7 @@ import pytest
 
 from jacexp.errors import StoreError
 from jacexp.report.paper import EXPERIMENTS
-from jacexp.report.write import write_figures, write_files, write_tables
+from jacexp.report.write import MARKS, write_figures, write_files, write_tables
 
 ROOT = Path(__file__).parents[2]
 FMNIST = EXPERIMENTS["P2"][2]
@@ -71,6 +71,7 @@ def test_scripts_write_the_same_bytes_twice_without_torch(results):
     assert [done.stdout for done in again] == [done.stdout for done in first]
     assert f"wrote {results / 'scorecard.csv'}" in first[0].stdout
     assert "missing, and the command that makes it:" in first[0].stdout
+    assert first[0].stdout.splitlines()[-1].startswith("scorecard: ")
     assert "    python train.py +method=spec dataset=kmnist -m" in first[0].stdout
     assert "    python scripts/evaluate.py eval=square dataset=fmnist" in first[1].stdout
 
@@ -120,3 +121,26 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "tables").write_text("a file where a folder has to be")
     with pytest.raises(StoreError, match=r"cannot be written.*paths\.results=DIR"):
         write_files(tmp_path, {"tables/a.md": b"text"})
+
+
+def test_the_outcome_stands_in_the_readme_beside_the_results_between_its_marks(results):
+    readme = results.parent / "README.md"
+    first, last = MARKS
+    readme.write_text(f"before\n{first}\nold\n{last}\nafter\n")
+    assert readme in write_tables(results, "holdout").files
+    text = readme.read_text()
+    assert text.startswith(f"before\n{first}\n\nScorecard: ")
+    assert text.endswith(f"the commands.\n\n{last}\nafter\n")
+    assert "old" not in text
+    write_tables(results, "holdout")
+    assert readme.read_text() == text
+    readme.write_text("no marks\n")
+    assert readme not in write_tables(results, "holdout").files
+    assert readme.read_text() == "no marks\n"
+
+
+def test_a_selection_on_the_test_set_leaves_the_readme_alone(tables, tmp_path):
+    tables.run(FMNIST, "none", 0, select="paper")
+    (tmp_path / "README.md").write_text("\n".join(MARKS))
+    write_tables(tables.write(tmp_path / "results"), "paper")
+    assert (tmp_path / "README.md").read_text() == "\n".join(MARKS)
