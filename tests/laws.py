@@ -91,7 +91,7 @@ def independence(name: str, net: str) -> None:
     noise = module.draw(together.x, make_generator(0, "noise"))
     whole = module.terms(together, noise).penalty
     for b in range(5):
-        own = {key: value[:, b : b + 1] if key == "u" else value[b : b + 1] for key, value in noise.items()}
+        own = {key: value.narrow(module.sample_dim, b, 1) for key, value in noise.items()}
         alone = module.terms(rows(together, slice(b, b + 1)), own).penalty
         torch.testing.assert_close(alone[0], whole[b])
 
@@ -101,7 +101,7 @@ def order_of_samples(name: str, net: str) -> None:
     module = make(name, network(net))
     of, turn = batch(5), torch.tensor([3, 0, 4, 1, 2])
     noise = module.draw(of.x, make_generator(0, "noise"))
-    turned = {key: value[:, turn] if key == "u" else value[turn] for key, value in noise.items()}
+    turned = {key: value.index_select(module.sample_dim, turn) for key, value in noise.items()}
     before = module.terms(of, noise).penalty
     torch.testing.assert_close(module.terms(rows(of, turn), turned).penalty, before[turn])
 
@@ -172,18 +172,26 @@ def gradient_is_that_of_the_value(name: str, **exact: object) -> None:
         )
 
 
-def engines_agree(name: str, net: str, **switches: object) -> None:
-    """Both engines give the same products, so the same penalty and the same gradients."""
+def engines_agree(name: str, net: str, *, train: bool = True, **switches: object) -> None:
+    """The explicit passes have the loss, gradients and statistics of the method's equation, differentiated twice."""
     found = []
     for engine in ("autograd", "passes"):
-        module = make(name, network(net), **switches)
+        module = make(name, network(net).train(train), **switches)
         module.engine = engine
         of = batch()
         noise = module.draw(of.x, make_generator(0, "noise"))
-        terms = module.terms(of, noise)
-        gradients = torch.autograd.grad(terms.loss, list(module.net.parameters()))
-        found.append((terms.loss, terms.penalty, terms.logits, gradients))
-    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # of dropout
+            terms = module.terms(of, noise)
+        terms.loss.backward()
+        found.append((terms, module.net))
+    (expected, reference), (terms, other) = found
+    torch.testing.assert_close(tuple(terms), tuple(expected), rtol=1e-10, atol=1e-12)
+    total = torch.cat([p.grad.flatten() for p in reference.parameters()]).norm()
+    for (key, p), q in zip(other.named_parameters(), reference.parameters(), strict=True):
+        assert (p.grad - q.grad).norm() < 1e-10 * max(q.grad.norm(), 1e-4 * total), key
+    for (key, b), c in zip(other.named_buffers(), reference.named_buffers(), strict=True):
+        torch.testing.assert_close(b, c[1], rtol=1e-10, atol=1e-14, msg=key)
 
 
 def linearization_of(module: RegularizedModule, of: Batch):

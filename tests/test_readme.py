@@ -1,24 +1,29 @@
 """The README's Python, as it is written there."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+from tests import laws
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def python_of(section: str) -> str:
-    """The first Python block of a section."""
+def block_of(section: str, language: str = "python") -> str:
+    """The first block of a section in a language."""
     text = README.split(f"## {section}", 1)[1]
-    return re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
 
 
 @pytest.fixture
 def example() -> dict[str, object]:
     """The names that the example in one's own training loop ends with; its network has batch norm and dropout."""
-    code = python_of("The Jacobian in your own training loop")
+    code = block_of("The Jacobian in your own training loop")
     with_batch_norm = code.replace(
         "torch.nn.ReLU(),", "torch.nn.BatchNorm1d(64), torch.nn.ReLU(), torch.nn.Dropout(0.5),"
     )
@@ -32,7 +37,7 @@ def example() -> dict[str, object]:
 
 def test_the_library_example_runs_as_it_is_written():
     with torch.random.fork_rng(devices=[]):
-        exec(python_of("The Jacobian in your own training loop"), names := {})
+        exec(block_of("The Jacobian in your own training loop"), names := {})
     assert all(p.grad.abs().sum() > 0 for p in names["net"].parameters())
 
 
@@ -46,3 +51,42 @@ def test_the_library_example_takes_one_forward_pass(example):
 def test_the_library_example_has_the_shapes_that_it_says(example):
     shapes = {name: tuple(example[name].shape) for name in ("u", "g", "sigma", "loss")}
     assert shapes == {"u": (32, 10), "g": (32, 1, 28, 28), "sigma": (32,), "loss": ()}
+
+
+OWN = "A regulariser of your own"
+
+
+@pytest.fixture
+def logit_norm(tmp_path, monkeypatch):
+    """The README's regulariser and its YAML, each where the README puts it."""
+    module = ModuleType("jacexp.methods.logit_norm")
+    exec(block_of(OWN), module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    shutil.copytree(laws.CONF / "method", tmp_path / "method")
+    (tmp_path / "method" / "logit_norm.yaml").write_text(block_of(OWN, "yaml"), encoding="utf-8")
+    monkeypatch.setattr(laws, "CONF", tmp_path)
+    return "logit_norm"
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        laws.shape_and_sign,
+        laws.statistics_move_once,
+        laws.strength_zero_is_none,
+        laws.gradient_is_that_of_the_value,
+    ],
+)
+def test_the_regulariser_of_ones_own_obeys_every_law(logit_norm, law):
+    law(logit_norm)
+
+
+@pytest.mark.parametrize("net", ["conv", "batch_norm", "attention"])
+@pytest.mark.parametrize("law", [laws.independence, laws.order_of_samples])
+def test_the_regulariser_of_ones_own_is_each_samples(logit_norm, law, net):
+    law(logit_norm, net)
+
+
+@pytest.mark.parametrize("net", ["lenet", "vgg"])
+def test_the_regulariser_of_ones_own_is_the_same_by_both_engines(logit_norm, net):
+    laws.engines_agree(logit_norm, net)

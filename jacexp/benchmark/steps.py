@@ -7,21 +7,22 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
+from jacexp.benchmark.cost import METHODS as COUNTED
+from jacexp.benchmark.cost import floor, layers_of
 from jacexp.data import Batch
-from jacexp.jacobian.cost import METHODS as COUNTED
-from jacexp.jacobian.cost import floor, layers_of
-from jacexp.jacobian.explicit import Objective, explicit_loss, value_and_grads
+from jacexp.jacobian import PLAIN, Objective, explicit_loss, value_and_grads
 from jacexp.jacobian.norms import sphere_like
-from jacexp.jacobian.objectives import Plain
-from jacexp.methods import Noise, at, fast_at, fast_tbp, frob, l2, loss_ibp, pred_ibp, spec, spec_bound, tbp
-from jacexp.methods.base import RegularizedModule
+from jacexp.methods import Noise, RegularizedModule
 from jacexp.models import Network, build
 from jacexp.random import make_generator
 from jacexp.store.tables import PROVENANCE
+from jacexp.train.config import METHODS as FILES
+from jacexp.train.config import method_class
 
 IMAGES = {
     "lenet": (1, 28, 28),
@@ -30,26 +31,11 @@ IMAGES = {
     "vgg16_bn": (3, 32, 32),
 }
 N_CLASSES, N_TANGENTS, STRENGTH = 10, 5, 0.01
-STRENGTHS = {
-    "at": "epsilon",
-    "fast_at": "epsilon",
-    "spec": "lam",
-    "frob": "lam",
-    "spec_bound": "lam",
-    "l2": "lam",
-}
 
 MODULES: dict[str, type[RegularizedModule]] = {
-    "spec": spec.SpectralNorm,
-    "frob": frob.FrobeniusNorm,
-    "spec_bound": spec_bound.SpectralBound,
-    "l2": l2.L2,
-    "loss_ibp": loss_ibp.LossIBP,
-    "pred_ibp": pred_ibp.PredictionIBP,
-    "at": at.AdversarialTraining,
-    "fast_at": fast_at.FastAdversarialTraining,
-    "tbp": tbp.TangentBP,
-    "fast_tbp": fast_tbp.FastTangentBP,
+    path.stem: method_class(OmegaConf.create({"method": OmegaConf.load(path).method}))
+    for path in sorted(FILES.glob("*.yaml"))
+    if path.stem != "none"
 }
 METHODS = ("none", *MODULES, "analytical", "jacobian_regularizer")
 ENGINES = ("pytorch", "autograd", "passes", "compiled")
@@ -85,7 +71,7 @@ class Case(NamedTuple):
             if method in bare and "pytorch" in engines:
                 steps[method, "pytorch"] = self.step(bare[method])
             if method == "none" and "passes" in engines:
-                steps[method, "passes"] = self.step(lambda: self.explicit(Plain()))
+                steps[method, "passes"] = self.step(lambda: self.explicit(PLAIN))
             if method not in MODULES:
                 continue
             modules = {engine: self.module(method, engine) for engine in ("autograd", "passes")}

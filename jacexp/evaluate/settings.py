@@ -3,24 +3,16 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
-from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 from jacexp.errors import ConfigError, did_you_mean
+from jacexp.ranges import AtLeastOne as AtLeastOne
+from jacexp.ranges import AtLeastZero, Range, fits, in_words
+from jacexp.ranges import Positive as Positive
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Which values of a type make sense, in words and as a predicate."""
-
-    words: str
-    holds: Callable[[Any], bool]
 
 
 def _is_axis(points: Sequence[float]) -> bool:
@@ -29,11 +21,7 @@ def _is_axis(points: Sequence[float]) -> bool:
 
 Axis = Annotated[Sequence[float], Range("one or more different finite numbers ≥ 0, [0,0.1]", _is_axis)]
 Counts = Annotated[Sequence[int], Range("one or more different whole numbers ≥ 0, [0,1]", _is_axis)]
-Positive = Annotated[float, Range("a finite number greater than 0", lambda value: 0 < value < math.inf)]
-AtLeastOne = Annotated[int, Range("a whole number, 1 or more", lambda value: value >= 1)]
-Seed = Annotated[int, Range("a whole number ≥ 0", lambda value: value >= 0)]
-
-WORDS = {bool: "true or false", NoneType: "null"}
+Seed = AtLeastZero
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -62,31 +50,5 @@ def check(function: Callable[..., Any], settings: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{function.__name__} has no setting {name}{did_you_mean(name, known)}; it has {', '.join(known)}"
             )
-        if not _fits(value, kinds[name]):
-            raise ConfigError(f"eval.{name}={value}: {function.__name__} takes {_words(kinds[name])}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value is of an annotated type and within its range; a whole number is a number, too."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _fits(value, parts[0]) and parts[1].holds(value)
-    if origin in (UnionType, Union):
-        return any(_fits(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if origin is Sequence:
-        is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        return is_list and all(_fits(element, parts[0]) for element in value)
-    if kind in (int, float):
-        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-    return kind is Any or isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return str(parts[1].words)
-    if origin in (UnionType, Union):
-        return " or ".join(map(_words, parts))
-    return f"one of {', '.join(map(str, parts))}" if origin is Literal else WORDS[kind]
+        if not fits(value, kinds[name]):
+            raise ConfigError(f"eval.{name}={value}: {function.__name__} takes {in_words(kinds[name])}")

@@ -1,7 +1,6 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
 from jacexp.jacobian.explicit import (
-    Objective,
     Terms,
     explicit_loss,
     has_explicit_steps,
@@ -10,14 +9,20 @@ from jacexp.jacobian.explicit import (
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
 from jacexp.jacobian.rules import NoRuleError, Rule, register_function, register_rule
+from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
 
 __all__ = [
+    "PLAIN",
     "Engine",
+    "Factor",
     "Linearization",
     "NoRuleError",
     "Objective",
+    "Passed",
     "Rule",
+    "Step",
     "Terms",
+    "along",
     "exact_jacobian",
     "explicit_loss",
     "frobenius_norm",
@@ -25,6 +30,7 @@ __all__ = [
     "linearize",
     "register_function",
     "register_rule",
+    "scaled",
     "spectral_norm",
     "value_and_grads",
 ]

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.linear import Weighted
-from jacexp.jacobian.passes import PassesLinearization
 from jacexp.jacobian.rules import NoRuleError
-from jacexp.jacobian.shapes import require_classes, require_penalty
+from jacexp.jacobian.step import Objective, Step
 from jacexp.jacobian.walk import program_of
 
 
@@ -35,109 +33,6 @@ class Terms(NamedTuple):
     """(B,), one a sample; () or (N,) where it belongs to the weights alone."""
     logits: Tensor
     """(B, C), of the clean images."""
-
-
-class Objective:
-    """What is minimised, with the passes that it takes. `jacexp.jacobian.objectives` has those of both papers."""
-
-    clean: bool = True
-    """Whether the images as they are belong to what is trained on, and so move batch norm's running statistics."""
-
-    def run(self, step: "Step") -> Tensor:
-        """Run the passes, hand each layer's adjoints and tangents to ``step``, give each sample's penalty, (B,)."""
-        raise NotImplementedError
-
-    def loss(self, cross_entropy: Tensor, penalty: Tensor) -> Tensor:
-        """Give each sample's loss, (B,)."""
-        raise NotImplementedError
-
-
-class Step:
-    """A batch on its way through the passes of an objective: the linearised network and the gradients so far.
-
-    The passes hold each sample's own vectors; the gradients are means over samples.
-    """
-
-    def __init__(
-        self,
-        net: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        *,
-        n_networks: int | None = None,
-        move_statistics: bool = True,
-    ) -> None:
-        """Run the forward pass.
-
-        Args:
-            net: a network of layers with rules.
-            x: the batch, (B, *in); (N · B, *in) of N stacked networks.
-            y: its labels, (B,).
-            n_networks: N, if ``net`` is the body of a stack.
-            move_statistics: whether train-mode batch norm moves its running statistics.
-
-        Raises:
-            ConfigError: for a layer whose rule does not say all about its derivatives, or y that are no classes.
-        """
-        require_classes(y, x)
-        self.net, self.y, self.n_networks, self.scale = net, y, n_networks, (n_networks or 1) / len(y)
-        self.inputs: dict[int, Tensor] = {}
-        self.gradients: dict[int, Tensor] = {}
-        stacked = n_networks is not None
-        self.lin = PassesLinearization(
-            net, x, self.inputs.__setitem__, move_statistics=move_statistics, stacked=stacked
-        )
-        for rule in self.lin.rules:
-            if not rule.piecewise_linear:
-                raise ConfigError(
-                    f"{type(rule).__name__} is not piecewise linear: explicit steps would miss terms"
-                )
-        log_p = self.lin.logits.double() if x.dtype == torch.float64 else self.lin.logits.float()
-        log_p = log_p.log_softmax(dim=1)
-        self.cross_entropy = -_of_class(log_p, y)
-        """−log p_y, (B,)."""
-        self.p = log_p.exp()
-        """softmax(z), (B, C)."""
-        self.dy = self.p.scatter_add(1, y[:, None], -torch.ones_like(log_p[:, :1])).to(x.dtype)
-        """p − onehot(y), the gradient of each sample's own cross-entropy at its logits, (B, C)."""
-
-    def again(self, x: Tensor, *, move_statistics: bool) -> "Step":
-        """Run the forward pass at other images of the same classes."""
-        return Step(self.net, x, self.y, n_networks=self.n_networks, move_statistics=move_statistics)
-
-    def add(self, number: int, tangents: list[Tensor], adjoints: list[Tensor]) -> None:
-        """Add the gradients of the parameters of layer ``number``; see `Rule.gradients`."""
-        rule = self.lin.rules[number]
-        self._add(number, rule.gradients(self.inputs[number], tangents, adjoints, self.scale))
-
-    def add_with(self, star: "Step", number: int, dy: Tensor | None, dy_star: Tensor) -> None:
-        """Add the gradients of the loss at a second batch y*, and with dy those at this one: [y; y*]ᵀ[dy; dy*]."""
-        rule, rule_star = self.lin.rules[number], star.lin.rules[number]
-        x, x_star = self.inputs[number], star.inputs[number]
-        if dy is None:
-            self._add(number, rule_star.gradients(x_star, [], [dy_star], self.scale))
-        elif isinstance(rule, Weighted):
-            self._add(
-                number, rule.gradients(torch.cat([x, x_star]), [], [torch.cat([dy, dy_star])], self.scale)
-            )
-        else:
-            self._add(number, rule.gradients(x, [], [dy], self.scale))
-            self._add(number, rule_star.gradients(x_star, [], [dy_star], self.scale))
-
-    def _add(self, number: int, gradients: tuple[Tensor | None, ...]) -> None:
-        for parameter, gradient in zip(self.lin.rules[number].parameters, gradients, strict=True):
-            if parameter is not None and gradient is not None:
-                known = self.gradients.get(id(parameter))
-                self.gradients[id(parameter)] = gradient if known is None else known + gradient
-
-
-def _of_class(log_p: Tensor, y: Tensor) -> Tensor:
-    try:
-        return log_p.gather(1, y[:, None])[:, 0]
-    except RuntimeError as error:  # to look for it before would make a GPU wait
-        if "out of bounds" not in str(error):
-            raise
-        raise ConfigError(f"y has classes beyond the network's, 0 to {log_p.shape[1] - 1}") from None
 
 
 def has_explicit_steps(net: nn.Module) -> bool:
@@ -230,7 +125,7 @@ def _run(
 ) -> tuple[Terms, dict[int, Tensor]]:
     with _one_precision(x) as dtype:
         step = Step(net, x.to(dtype), y, n_networks=n_networks, move_statistics=objective.clean)
-        penalty = require_penalty(type(objective).__name__, objective.run(step), step.cross_entropy.shape)
+        penalty = objective.run(step)
     losses = objective.loss(step.cross_entropy, penalty)
     loss = losses.mean() if n_networks is None else losses.view(n_networks, -1).mean(dim=1)
     return Terms(loss, step.cross_entropy, penalty, step.lin.logits), step.gradients

@@ -3,6 +3,7 @@
 from jacexp.jacobian import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.optim import Recipe
 
-__all__ = ["Noise", "Recipe", "RegularizedModule", "Terms"]
+__all__ = ["Noise", "Recipe", "RegularizedModule", "Strength", "Terms"]

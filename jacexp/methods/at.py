@@ -1,19 +1,16 @@
 """Adversarial training."""
 
-from typing import ClassVar, Unpack
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Terms, invariance, linearize
-from jacexp.jacobian.objectives import Strength, along
-from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.jacobian import Factor, Passed, Step, Terms, along, linearize
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
-from jacexp.models import Network
 from jacexp.models.network import Normalize
 
 
@@ -21,39 +18,15 @@ class AdversarialTraining(RegularizedModule):
     """½ (mean CE(x) + mean CE(x*)), x* = x + epsilon · sign(∇ₓL), x* held constant (Demyanov et al., Eqs. 4 and 5).
 
     epsilon is in [0, 1] pixel units and x* is not clipped to them; ``clip=True`` does so. The label stays. Batch
-    norm normalises x* by its own statistics, and its running statistics are moved by the clean images alone.
+    norm normalises x* by its own statistics, and its running statistics are moved by the clean images alone. Dropout
+    draws a mask for each. The penalty that is logged is CE(x*), (B,).
     """
 
-    strength = "epsilon"
-    fast: ClassVar[bool] = False
-
-    def __init__(
-        self, net: Network, *, epsilon: float, clip: bool = False, **settings: Unpack[Settings]
-    ) -> None:
-        """Take the size of the step, epsilon ≥ 0, and whether x* is clipped to [0, 1].
-
-        Raises:
-            ConfigError: for a negative step.
-        """
-        super().__init__(net, **settings)
-        require(epsilon >= 0, f"method.epsilon={epsilon}: the step must not be negative")
-        self.epsilon = epsilon
-        self.clip = clip
+    epsilon: Strength
+    clip: bool = False
 
     @override
-    def objective(
-        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
-    ) -> invariance.Adversarial:
-        """Give the explicit passes, which see x in the network's units."""
-        one = torch.ones_like(batch.x)
-        return invariance.Adversarial(
-            epsilon=normalize.direction(one * along(strength, one)),
-            fast=self.fast,
-            bounds=(normalize(0 * one), normalize(one)) if self.clip else None,
-        )
-
-    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
-        """Give the loss; the penalty that is logged is CE(x*), (B,)."""
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
         lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
         clean = cross_entropy(lin.logits, batch.y, reduction="none")
         with torch.no_grad():
@@ -63,9 +36,34 @@ class AdversarialTraining(RegularizedModule):
         perturbed = cross_entropy(logits, batch.y, reduction="none")
         return Terms((clean.mean() + perturbed.mean()) / 2, clean, perturbed, lin.logits)
 
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """F(x), Bx(dy), F(x*), Bx(dy*), Bw[y; y*]ᵀ[dy; dy*]."""
+        n, adjoints = len(step.y), Passed()
+        g = step.lin.backward(step.dy / 2, loss=True, fork=True, seen=adjoints.__setitem__)
+        star = step.again(self.moved(step.lin.x, g, batch, strength, normalize), move_statistics=False)
+        star.lin.adjoints(
+            star.dy / 2, lambda i, dy: step.add_with(star, i, adjoints.pop(i)[:n], dy), loss=True
+        )
+        return star.cross_entropy
+
+    @override
+    def sample_loss(self, cross_entropy: Tensor, penalty: Tensor, strength: Factor) -> Tensor:
+        return (cross_entropy + penalty) / 2
+
+    def moved(self, x: Tensor, g: Tensor, batch: Batch, epsilon: Factor, normalize: Normalize) -> Tensor:
+        """Compute x* in the network's units, from x and ∇ₓL in them, (B, *in) each."""
+        one = torch.ones_like(batch.x)
+        moved = x + normalize.direction(one * along(epsilon, one)) * g.sign()
+        if self.clip:
+            moved = moved.maximum(normalize(0 * one)).minimum(normalize(one))
+        return moved.to(g.dtype)
+
 
 def adversarial(x: Tensor, gradient: Tensor, epsilon: float, clip: bool) -> Tensor:
-    """Give x* = x + epsilon · sign(∇ₓL) (Demyanov et al., Eq. 4).
+    """Compute x* = x + epsilon · sign(∇ₓL) (Demyanov et al., Eq. 4).
 
     Args:
         x: images in pixel units, (B, *in).

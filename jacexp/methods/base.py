@@ -1,9 +1,10 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import Any, ClassVar, TypedDict, Unpack
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,16 +15,18 @@ from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian import (
     Engine,
+    Factor,
     Linearization,
     Objective,
+    Step,
     Terms,
     explicit_loss,
     has_explicit_steps,
     linearize,
 )
-from jacexp.jacobian.objectives import Strength
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
+from jacexp.methods.hyperparameters import Hyperparameter, checked, declared
 from jacexp.methods.optim import Recipe
 from jacexp.methods.quick import QuickModule
 from jacexp.methods.share import Share
@@ -31,49 +34,98 @@ from jacexp.models import Network
 from jacexp.models.network import Normalize
 from jacexp.random import make_generator, stream_seed
 
-
-class Settings(TypedDict, total=False):
-    """What every method is trained with, whatever it penalises."""
-
-    recipe: Recipe
-    seed: int
-    engine: Engine
-    batch_size: int | None
+SETTINGS = {"recipe", "seed", "engine", "batch_size"}
+"""What every method is trained with, whatever it penalises."""
 
 
 class RegularizedModule(QuickModule):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
-    A method is a subclass in a file of its own: its constructor's keyword arguments are its hyper-parameters (and
-    so the keys of its YAML), ``strength`` names the one that multiplies the penalty, and `penalty` is its equation.
-    Strength 0 is plain training, bit for bit.
+    A method is a subclass in a file of its own: its annotations are its hyper-parameters (and so the keys of its YAML),
+    the one that is a `Strength` multiplies the penalty, and `penalty` is its equation. Strength 0 is plain training,
+    bit for bit.
     """
+
+    hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
+    """What the class declares, by name; see `jacexp.methods.hyperparameters`."""
 
     strength: ClassVar[str | None] = None
     """The name of the hyper-parameter that is the method's strength: ``lam``, ``beta``, ``epsilon`` or None."""
 
     sample_dim: ClassVar[int | None] = 0
-    """The dimension of what `draw` gives that counts the samples; None where the draws belong to the weights."""
+    """The dimension of what `draw` returns that counts the samples; None where the draws belong to the weights."""
 
-    def __init__(self, net: Network, **settings: Unpack[Settings]) -> None:
-        """Take the network and how it is trained.
+    trains_on_clean: ClassVar[bool] = True
+    """Whether the images as they are belong to what is trained on, and so move batch norm's running statistics."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read what the class declares.
+
+        Raises:
+            ConfigError: for hyper-parameters that are not declared by annotations.
+        """
+        super().__init_subclass__(**kwargs)
+        cls.hyperparameters = declared(cls, RegularizedModule)
+        strengths = [name for name, p in cls.hyperparameters.items() if p.is_strength]
+        arguments = inspect.signature(cls.__init__).parameters.values()
+        undeclared = (
+            {p.name for p in arguments if p.kind is p.KEYWORD_ONLY} - SETTINGS - {*cls.hyperparameters}
+        )
+        if len(strengths) > 1 or cls.__dict__.get("strength") or undeclared:
+            raise ConfigError(
+                f"{cls.__name__} must declare each hyper-parameter by an annotation of the class, "
+                "`name: type = default`, and at most one, its strength, as `lam: Strength`; neither arguments of its "
+                "constructor nor `strength = ...` do"
+            )
+        cls.strength = strengths[0] if strengths else None
+
+    def __init__(
+        self,
+        net: Network,
+        *,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        engine: Engine = "auto",
+        batch_size: int | None = None,
+        **hyperparameters: Any,
+    ) -> None:
+        """Put a method around a network.
 
         Args:
             net: the network, which maps images in [0, 1] to logits.
-            settings: ``recipe``, the optimiser; ``seed``, from which every draw of the training comes; ``engine``,
-                what multiplies by Jacobians; ``batch_size``, that of all batches but an epoch's last, which may be
-                short; None where every batch is whole.
+            recipe: the optimiser.
+            seed: the seed of every draw of the training.
+            engine: what multiplies by Jacobians.
+            batch_size: that of all batches but an epoch's last, which may be short; None where every batch is whole.
+            hyperparameters: what the class declares.
+
+        Raises:
+            ConfigError: for a hyper-parameter that is missing, unknown, or has a value that is not allowed.
         """
         super().__init__()
+        for name, value in self.checked(hyperparameters).items():
+            setattr(self, name, value)
         self.net = net
-        self.recipe = settings.get("recipe", Recipe())
-        self.seed = settings.get("seed", 0)
-        self.engine: Engine = settings.get("engine", "auto")
-        self.batch_size = settings.get("batch_size")
+        self.recipe = recipe or Recipe()
+        self.seed = seed
+        self.engine: Engine = engine
+        self.batch_size = batch_size
         self.sums = Sums()
         self.share = Share()
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert hyper-parameters to their declared types and complete them by their defaults.
+
+        Returns:
+            Every hyper-parameter by name.
+
+        Raises:
+            ConfigError: for one that is missing, unknown, or has a value that is not allowed.
+        """
+        return checked(cls, cls.hyperparameters, given)
 
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
@@ -106,22 +158,41 @@ class RegularizedModule(QuickModule):
         """Give the penalty of each sample, (B,), from the linearised network."""
         raise NotImplementedError
 
-    def objective(
-        self,
-        batch: Batch,  # noqa: ARG002
-        noise: Noise,  # noqa: ARG002
-        strength: Strength,  # noqa: ARG002
-        normalize: Normalize,  # noqa: ARG002
-    ) -> Objective | None:
-        """Return the same loss as explicit passes, which compute its gradient by hand; None where nobody wrote them.
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """Run the penalty's explicit passes, which hand the gradients to ``step``; see `jacexp.jacobian.step`.
+
+        Optional: without them a method is differentiated automatically and cannot be trained as a stack.
 
         Args:
-            batch: the images in pixels, (B, *in); of N stacked networks one after another, (N · B, *in).
-            noise: what `draw` gave for them.
+            step: the batch in the network's units, after its forward pass; of N stacked networks one after another.
+            batch: the same in pixels, (B, *in).
+            noise: what `draw` returned for it.
             strength: of the penalty; in a stack a tensor, (N · B,).
             normalize: from pixels to the units of the network, or of each network of a stack.
+
+        Returns:
+            The penalty, (B,).
         """
-        return None
+        raise NotImplementedError
+
+    def sample_loss(self, cross_entropy: Tensor, penalty: Tensor, strength: Factor) -> Tensor:
+        """Compute each sample's loss, (B,), whose mean `passes` differentiate."""
+        return cross_entropy + strength * penalty
+
+    def objective(
+        self, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Objective | None:
+        """Return the loss as explicit passes, which compute its gradient by hand; None where nobody wrote them."""
+        if type(self).passes is RegularizedModule.passes:
+            return None
+
+        def run(step: Step) -> Tensor:
+            penalty = self.passes(step, batch, noise, strength, normalize)
+            return require_penalty(type(self).__name__, penalty, step.cross_entropy.shape)
+
+        return Objective(run, partial(self.sample_loss, strength=strength), self.trains_on_clean)
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         """Give the loss of a batch. The Jacobian is taken at the output of the network's normalisation."""
@@ -297,13 +368,3 @@ class Sums:
             self._total = total if self._total is None else self._total + total
         batches = [[t.to(device) for t in batch] for batch in state["waiting"]]
         self._waiting += [(Terms(*terms), y) for *terms, y in batches]
-
-
-def require(holds: bool, message: str) -> None:
-    """Check a hyper-parameter.
-
-    Raises:
-        ConfigError: with the message, if it does not hold.
-    """
-    if not holds:
-        raise ConfigError(message)

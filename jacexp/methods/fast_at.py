@@ -1,26 +1,29 @@
 """Fast adversarial training."""
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
+from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Terms, linearize
+from jacexp.jacobian import Factor, Step, Terms, linearize
 from jacexp.methods.at import AdversarialTraining, adversarial
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
+from jacexp.models.network import Normalize
 
 
 class FastAdversarialTraining(AdversarialTraining):
     """mean CE(x*) alone, x* = x + epsilon · sign(∇ₓL), x* held constant (Demyanov et al., Eq. 12).
 
     To first order its loss at epsilon/2 is that of adversarial training at epsilon. Batch norm's running statistics
-    are moved by the images that are trained on, x*.
+    are moved by the images that are trained on, x*. The penalty that is logged is CE(x*), (B,).
     """
 
-    fast = True
+    trains_on_clean = False
 
-    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
-        """Give the loss; the penalty that is logged is CE(x*), (B,)."""
+    @override
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
         with torch.no_grad(), still_statistics(self.net):
             lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
             clean = cross_entropy(lin.logits, batch.y, reduction="none")
@@ -28,3 +31,17 @@ class FastAdversarialTraining(AdversarialTraining):
         logits = self.net(adversarial(batch.x, gradient, self.epsilon, self.clip))
         perturbed = cross_entropy(logits, batch.y, reduction="none")
         return Terms(perturbed.mean(), clean, perturbed, lin.logits)
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """F(x), Bx(dy), F(x*), Bx(dy*), Bw y*ᵀdy*."""
+        g = step.lin.backward(step.dy, fork=True)
+        star = step.again(self.moved(step.lin.x, g, batch, strength, normalize), move_statistics=True)
+        star.lin.adjoints(star.dy, lambda i, dy: step.add_with(star, i, None, dy), loss=True)
+        return star.cross_entropy
+
+    @override
+    def sample_loss(self, cross_entropy: Tensor, penalty: Tensor, strength: Factor) -> Tensor:
+        return penalty

@@ -1,19 +1,14 @@
 """Fast tangent back-propagation."""
 
-from typing import Literal, Unpack
-
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization, Objective, invariance
-from jacexp.jacobian.objectives import Strength
-from jacexp.methods.base import Settings
+from jacexp.jacobian import Factor, Linearization, Step
 from jacexp.methods.draws import Noise
-from jacexp.methods.loss_gradient import loss_gradient
+from jacexp.methods.loss_gradient import loss_gradient, passes_of_gradient
 from jacexp.methods.tbp import TangentBP, directions
-from jacexp.models import Network
 from jacexp.models.network import Normalize
 
 
@@ -24,33 +19,27 @@ class FastTangentBP(TangentBP):
     with a tangent. ``signed=True`` leaves the absolute value out, as Eq. 10 does: the loss can then fall without end.
     """
 
-    def __init__(
-        self,
-        net: Network,
-        *,
-        beta: float,
-        signed: bool = False,
-        sigma: float = 0.9,
-        tangent_unit: Literal["pixel", "half_side"] = "pixel",
-        precompute: bool = True,
-        **settings: Unpack[Settings],
-    ) -> None:
-        """Take the strength, whether the terms keep their signs, and what the tangents are; see `TangentBP`."""
-        super().__init__(
-            net, beta=beta, sigma=sigma, tangent_unit=tangent_unit, precompute=precompute, **settings
-        )
-        self.signed = signed
+    signed: bool = False
 
     @override
-    def objective(self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize) -> Objective:
-        """Give the explicit passes: one forward mode serves all tangents."""
-        return invariance.FastTBP(
-            strength=strength, tangents=directions(batch, normalize), signed=self.signed
-        )
-
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """Σ_t |∇ₓLᵀ t| of each sample, (B,), summed over the tangents."""
         gradient = loss_gradient(lin, batch.y)
         tangents = directions(batch, self.net.normalize).unbind(1)
         along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in tangents])
         return (along if self.signed else along.abs()).sum(dim=0)
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """Those of Loss IBP with w = Σ_t sign(g · t) t: the forward mode is linear, so one pass serves all tangents."""
+        t = directions(batch, normalize).flatten(2)
+
+        def slopes(g: Tensor) -> tuple[Tensor, Tensor]:
+            along = torch.einsum("bti,bi->bt", t.to(g.dtype), g.flatten(1))
+            signs = torch.ones_like(along) if self.signed else along.sign()
+            w = torch.einsum("bti,bt->bi", t.to(g.dtype), signs).view_as(g)
+            return (along * signs).sum(dim=1), w
+
+        return passes_of_gradient(step, strength, slopes)

@@ -1,19 +1,17 @@
 """Frobenius norm regularisation of the Jacobian."""
 
-from typing import Unpack
-
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization, objectives
-from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
-from jacexp.jacobian.objectives import Strength
-from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.jacobian import Factor, Linearization, Passed, Step, exact_jacobian, scaled
+from jacexp.jacobian.norms import per_sample_norm, projected_frobenius, sphere_like
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
-from jacexp.models import Network
+from jacexp.methods.hyperparameters import Strength
 from jacexp.models.network import Normalize
+from jacexp.ranges import AtLeastZero
 
 
 class FrobeniusNorm(RegularizedModule):
@@ -23,21 +21,12 @@ class FrobeniusNorm(RegularizedModule):
     of J, which is exact. There is no factor ½ (Hoffman et al. have one).
     """
 
-    strength = "lam"
+    lam: Strength
+    n_proj: AtLeastZero = 1
+
     sample_dim = 1
 
-    def __init__(self, net: Network, *, lam: float, n_proj: int = 1, **settings: Unpack[Settings]) -> None:
-        """Take the strength lam ≥ 0 and the number of projections, 0 for the exact norm.
-
-        Raises:
-            ConfigError: for a negative value.
-        """
-        super().__init__(net, **settings)
-        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
-        require(n_proj >= 0, f"method.n_proj={n_proj}: choose 1 or more projections, or 0 for the exact norm")
-        self.lam = lam
-        self.n_proj = n_proj
-
+    @override
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
         """Draw the projections, (n_proj, B, C), uniform on the unit sphere."""
         if self.n_proj == 0:
@@ -46,17 +35,30 @@ class FrobeniusNorm(RegularizedModule):
         return {"u": sphere_like(logits, self.n_proj, generator)}
 
     @override
-    def objective(
-        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
-    ) -> objectives.Frobenius:
-        """Give the explicit passes; the exact norm takes the rows of the identity as its projections."""
-        n_classes = self.net.n_classes
-        identity = torch.eye(n_classes, dtype=batch.x.dtype, device=batch.x.device)
-        u = noise["u"] if self.n_proj else identity[:, None].expand(-1, len(batch.x), -1)
-        return objectives.Frobenius(strength=strength, u=u)
-
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """‖J‖_F² of each sample or its estimate, (B,)."""
         if self.n_proj == 0:
             return per_sample_norm(exact_jacobian(lin)).square()
         return projected_frobenius(lin, noise["u"])
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """F(y), Bx[dy; u_1 … u_n], F(w_1 … w_n), Bw[y; w̃]ᵀ[dy; u]: ‖Jᵀu‖² has the gradient of 2⟨u, J w⟩, w = Jᵀu.
+
+        The exact norm takes the rows of the identity as its projections.
+
+        Returns:
+            The penalty, (B,).
+        """
+        n_classes, dtype = self.net.n_classes, step.dy.dtype
+        identity = torch.eye(n_classes, dtype=dtype, device=step.dy.device)
+        u = noise["u"] if self.n_proj else identity[:, None].expand(-1, len(step.y), -1)
+        adjoints: Passed = {}
+        rows = torch.cat([step.dy, u.flatten(0, 1).to(dtype)])
+        w = step.lin.backward(rows, loss=True, seen=adjoints.__setitem__)
+        penalty = n_classes * per_sample_norm(w).square().view(len(u), -1).mean(dim=0)
+        w = scaled(w, 2 * strength * n_classes / len(u))
+        step.lin.forward(w, lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+        return penalty

@@ -1,14 +1,14 @@
 """L2 regularisation, the weight decay of Krogh & Hertz."""
 
-from typing import Literal, Unpack
+from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from jacexp.methods.base import Settings, require
 from jacexp.methods.draws import Noise
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.weights import WeightPenalty, weights_of
-from jacexp.models import Network
 
 
 class L2(WeightPenalty):
@@ -18,31 +18,11 @@ class L2(WeightPenalty):
     optimiser's weight decay adds.
     """
 
-    strength = "lam"
+    lam: Strength
+    form: Literal["sum_squares", "weight_decay"] = "sum_squares"
 
-    def __init__(
-        self,
-        net: Network,
-        *,
-        lam: float,
-        form: Literal["sum_squares", "weight_decay"] = "sum_squares",
-        **settings: Unpack[Settings],
-    ) -> None:
-        """Take the strength lam ≥ 0 and the form of the sum.
-
-        Raises:
-            ConfigError: for a negative strength or an unknown form.
-        """
-        super().__init__(net, **settings)
-        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
-        require(
-            form in ("sum_squares", "weight_decay"),
-            f"method.form={form!r}: choose sum_squares or weight_decay",
-        )
-        self.lam = lam
-        self.form = form
-
-    def weight_penalty(self, noise: Noise) -> Tensor:  # noqa: ARG002  # nothing is drawn
+    @override
+    def weight_penalty(self, noise: Noise) -> Tensor:
         """Σ‖W‖² or half of it, () summed over all weights."""
         total = torch.stack([w.square().sum() for w in weights_of(self.net)]).sum()
         return total if self.form == "sum_squares" else total / 2

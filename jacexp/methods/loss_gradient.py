@@ -1,17 +1,17 @@
 """What the methods of invariant backpropagation share: the gradient of each sample's own loss at the logits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softmax
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from jacexp.jacobian import Linearization
+from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
 
 
 def residual(logits: Tensor, y: Tensor) -> Tensor:
-    """Give softmax(z) minus the one-hot class, p - y, the gradient of each sample's *own* cross-entropy.
+    """Compute softmax(z) minus the one-hot class, p - y, the gradient of each sample's *own* cross-entropy.
 
     Taken from a mean over the batch it would be 1/B of that, and so would every strength.
 
@@ -26,8 +26,30 @@ def residual(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def loss_gradient(lin: Linearization, y: Tensor) -> Tensor:
-    """Give ∇ₓL = Jᵀ(p - y) of each sample's own loss, (B, *in), with p - y held constant (Demyanov et al., Eq. 1)."""
+    """Compute ∇ₓL = Jᵀ(p - y) of each sample's own loss, (B, *in), p - y held constant (Demyanov et al., Eq. 1)."""
     return lin.vjp(residual(lin.logits, y).detach())
+
+
+def passes_of_gradient(
+    step: Step, strength: Factor, norm: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Run F(y), Bx(dy), F(w), Bw(y + w̃)ᵀdy for a penalty R(g) of g = ∇ₓL = Jᵀ(p - y), with p - y constant.
+
+    Its gradient is that of ⟨p - y, J w⟩, w = strength · ∂R/∂g. The adjoints are those of the loss itself, so one
+    product serves both: (y + ỹ)ᵀ dy (Demyanov et al., section 3.3).
+
+    Args:
+        step: the batch.
+        strength: what multiplies the penalty.
+        norm: computes R, (B,), and ∂R/∂g, (B, *in), from g.
+
+    Returns:
+        R of each sample, (B,).
+    """
+    adjoints: Passed = {}
+    penalty, w = norm(step.lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__))
+    step.lin.forward(scaled(w, strength), lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+    return penalty
 
 
 @contextmanager

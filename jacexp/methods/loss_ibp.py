@@ -1,18 +1,17 @@
 """Loss invariant backpropagation."""
 
-from typing import Literal, Unpack
+from typing import Literal
 
 from torch import Tensor
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization, invariance
+from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.jacobian.objectives import Strength
-from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
-from jacexp.methods.loss_gradient import residual
-from jacexp.models import Network
+from jacexp.methods.hyperparameters import Strength
+from jacexp.methods.loss_gradient import passes_of_gradient, residual
 from jacexp.models.network import Normalize
 
 
@@ -24,37 +23,48 @@ class LossIBP(RegularizedModule):
     back-propagation, which also differentiates p - y.
     """
 
-    strength = "beta"
-
-    def __init__(
-        self,
-        net: Network,
-        *,
-        beta: float,
-        r: Literal[1, 2] = 1,
-        hessian: bool = False,
-        **settings: Unpack[Settings],
-    ) -> None:
-        """Take the strength beta ≥ 0, the norm r, and whether p - y is differentiated too.
-
-        Raises:
-            ConfigError: for a negative strength or another norm.
-        """
-        super().__init__(net, **settings)
-        require(beta >= 0, f"method.beta={beta}: the strength must not be negative")
-        require(r in (1, 2), f"method.r={r}: choose 1 (the L1 norm) or 2 (half the squared L2 norm)")
-        self.beta = beta
-        self.r = r
-        self.hessian = hessian
+    beta: Strength
+    r: Literal[1, 2] = 1
+    hessian: bool = False
 
     @override
-    def objective(
-        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
-    ) -> invariance.LossIBP:
-        return invariance.LossIBP(strength=strength, r=self.r, hessian=self.hessian)
-
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """L̃(Jᵀ(p - y)) of each sample, (B,)."""
         dz = residual(lin.logits, batch.y)
         dx = lin.vjp(dz if self.hessian else dz.detach())
         return per_sample_norm(dx, ord=1) if self.r == 1 else per_sample_norm(dx).square() / 2
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """The three passes of Algorithm 1; w = ∂L̃/∂g is sign(g), or g for r = 2."""
+        if self.hessian:
+            return self._double_passes(step, strength)
+        return passes_of_gradient(step, strength, self._norm)
+
+    def _norm(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute L̃ of each sample, (B,), and w = ∂L̃/∂g, (B, *in)."""
+        if self.r == 1:
+            return per_sample_norm(g, 1), g.sign()
+        return per_sample_norm(g).square() / 2, g
+
+    def _double_passes(self, step: Step, strength: Factor) -> Tensor:
+        """F(y), Bx(dy), F(w), Bx(dy + δ), Bw[y; w̃]ᵀ[dy + δ; dy].
+
+        ∂L̃/∂(p − y) = J w goes through the softmax's Jacobian, δ = (diag p − p pᵀ) J w, and, with the loss's gradient,
+        through the one backward pass.
+
+        Returns:
+            The penalty, (B,).
+        """
+        lin = step.lin
+        adjoints: Passed = {}
+        tangents: Passed = {}
+        g = lin.backward(step.dy, fork=True, seen=adjoints.__setitem__)
+        penalty, w = self._norm(g)
+        Jw = lin.forward(scaled(w, strength), tangents.__setitem__)
+        delta = step.p * (Jw - (step.p * Jw).sum(dim=1, keepdim=True))
+        rows = (step.dy + delta).to(Jw.dtype)
+        lin.adjoints(rows, lambda i, dy: step.add(i, [tangents.pop(i)], [dy, adjoints.pop(i)]), loss=True)
+        return penalty

@@ -1,5 +1,7 @@
 """Plain training."""
 
+from typing_extensions import override
+
 from jacexp.data import Batch
 from jacexp.jacobian import Terms
 from jacexp.methods.base import RegularizedModule
@@ -9,6 +11,6 @@ from jacexp.methods.draws import Noise
 class Plain(RegularizedModule):
     """Mean cross-entropy alone: the row "None" of Johansson et al. and "Standard BP" of Demyanov et al."""
 
-    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:  # noqa: ARG002  # nothing is drawn
-        """Give the mean cross-entropy."""
+    @override
+    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
         return self.plain_terms(batch)

@@ -1,18 +1,15 @@
 """Prediction invariant backpropagation."""
 
-from typing import Unpack
-
 from torch import Tensor
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization, invariance
+from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.jacobian.objectives import Strength
-from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.loss_gradient import loss_gradient
-from jacexp.models import Network
 from jacexp.models.network import Normalize
 
 
@@ -23,25 +20,24 @@ class PredictionIBP(RegularizedModule):
     softmax's gradient out of the extra passes "for numerical stability reasons" (section 5).
     """
 
-    strength = "beta"
-
-    def __init__(self, net: Network, *, beta: float, **settings: Unpack[Settings]) -> None:
-        """Take the strength beta ≥ 0.
-
-        Raises:
-            ConfigError: for a negative strength.
-        """
-        super().__init__(net, **settings)
-        require(beta >= 0, f"method.beta={beta}: the strength must not be negative")
-        self.beta = beta
+    beta: Strength
 
     @override
-    def objective(
-        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
-    ) -> invariance.PredIBP:
-        return invariance.PredIBP(strength=strength)
-
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """‖J d‖₁ of each sample, (B,), summed over the logits."""
         d = loss_gradient(lin, batch.y).detach()
         return per_sample_norm(lin.jvp(d), ord=1)
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """F(y), Bx(dy), F(d), Bx(s), Bw[y; d̃]ᵀ[dy; s]: ∂/∂W⟨s, J d⟩ with s = sign(J d)."""
+        lin, n = step.lin, len(step.y)
+        adjoints: Passed = {}
+        tangents: Passed = {}
+        d = lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__)
+        Jd = lin.forward(d, tangents.__setitem__)
+        s = scaled(Jd.sign(), strength)
+        lin.adjoints(s, lambda i, s_i: step.add(i, [tangents.pop(i)], [adjoints.pop(i)[:n], s_i]))
+        return per_sample_norm(Jd, 1)

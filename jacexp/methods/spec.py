@@ -1,19 +1,19 @@
 """Exact spectral norm regularisation."""
 
-from typing import Literal, Unpack
+from typing import Literal
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from jacexp.data import Batch
-from jacexp.jacobian import Linearization, objectives
-from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like
-from jacexp.jacobian.objectives import Strength
-from jacexp.methods.base import RegularizedModule, Settings, require
+from jacexp.jacobian import Factor, Linearization, Passed, Step
+from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like, unit
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
-from jacexp.models import Network
+from jacexp.methods.hyperparameters import Strength
 from jacexp.models.network import Normalize
+from jacexp.ranges import AtLeastOne
 
 
 class SpectralNorm(RegularizedModule):
@@ -23,46 +23,18 @@ class SpectralNorm(RegularizedModule):
     of each batch. û is held constant; ``detach=False`` differentiates through it too.
     """
 
-    strength = "lam"
+    lam: Strength
+    n_iter: AtLeastOne = 1
+    power: Literal[1, 2] = 1
+    detach: bool = True
 
-    def __init__(
-        self,
-        net: Network,
-        *,
-        lam: float,
-        n_iter: int = 1,
-        power: Literal[1, 2] = 1,
-        detach: bool = True,
-        **settings: Unpack[Settings],
-    ) -> None:
-        """Take the strength lam ≥ 0, the number of power iterations ≥ 1, the power 1 or 2, and whether û is constant.
-
-        Raises:
-            ConfigError: for any other value.
-        """
-        super().__init__(net, **settings)
-        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
-        require(n_iter >= 1, f"method.n_iter={n_iter}: the power iteration needs at least one round")
-        require(power in (1, 2), f"method.power={power}: choose 1 (σ) or 2 (σ²)")
-        self.lam = lam
-        self.n_iter = n_iter
-        self.power = power
-        self.detach = detach
-
+    @override
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
         """Draw the start of the power iteration, v ~ N(0, I), (B, *in)."""
         return {"v": standard_normal_like(x, generator)}
 
     @override
-    def objective(
-        self, batch: Batch, noise: Noise, strength: Strength, normalize: Normalize
-    ) -> objectives.Spectral:
-        """Give the explicit passes of Algorithm 1."""
-        return objectives.Spectral(
-            strength=strength, v=noise["v"], n_iter=self.n_iter, power=self.power, detach=self.detach
-        )
-
-    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """σ̂ = ‖Jᵀû‖ of each sample, (B,)."""
         if self.detach:
             with torch.no_grad():
@@ -70,3 +42,79 @@ class SpectralNorm(RegularizedModule):
         else:
             u = power_iteration(lin, noise["v"], self.n_iter)
         return per_sample_norm(lin.vjp(u)) ** self.power
+
+    @override
+    def passes(
+        self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
+    ) -> Tensor:
+        """F(y), N · F(v), (N − 1) · Bx(u), Bx[dy; u], F(w), Bw[y; w̃]ᵀ[dy; u].
+
+        σ̂ = ⟨û, J ŵ⟩ with ŵ = unit(Jᵀû), and with û constant its gradient is that of ⟨û, J ŵ⟩ with both constant: the
+        adjoints of the pass that gave Jᵀû, and the tangents of one more forward mode.
+
+        Returns:
+            The penalty, (B,).
+        """
+        lin, v = step.lin, noise["v"].to(step.dy.dtype)
+        if not self.detach:
+            return self._passes_through(step, v, strength)
+        u = unit(lin.forward(v))
+        for _ in range(self.n_iter - 1):
+            u = unit(lin.forward(unit(lin.backward(u))))
+        adjoints: Passed = {}
+        w = lin.backward(torch.cat([step.dy, u]), loss=True, seen=adjoints.__setitem__)
+        sigma = per_sample_norm(w)
+        lin.forward(self._slope(w, sigma, strength), lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+        return sigma**self.power
+
+    def _slope(self, w: Tensor, sigma: Tensor, strength: Factor) -> Tensor:
+        """Compute lam · ∂σ̂^power/∂w."""
+        slope = strength * self.power * sigma ** (self.power - 1) / torch.where(sigma > 0, sigma, 1)
+        return w * slope.view(-1, *[1] * (w.ndim - 1)).to(w.dtype)
+
+    def _passes_through(self, step: Step, v: Tensor, strength: Factor) -> Tensor:
+        """Differentiate ⟨û_n, J ŵ_n⟩ in û_n, through unit to ⟨q_n, J v̂_{n-1}⟩, in v̂_{n-1}, and so on to n = 1."""
+        lin, rounds = step.lin, list[Round]()
+        for n in range(self.n_iter):
+            this = Round()
+            this.Jv = lin.forward(v, this.tangents.__setitem__)
+            last = n == self.n_iter - 1
+            rows = torch.cat([step.dy, unit(this.Jv)]) if last else unit(this.Jv)
+            this.Ju = lin.backward(rows, loss=last, seen=this.adjoints.__setitem__)
+            rounds.append(this)
+            v = unit(this.Ju)
+        sigma = per_sample_norm(this.Ju)
+        w = self._slope(this.Ju, sigma, strength)
+        tangents, adjoints = list[Passed](), list[Passed]()
+        while rounds:
+            this = rounds.pop()
+            of_w, of_q = Passed(), Passed()
+            q = unit_backward(this.Jv, lin.forward(w, of_w.__setitem__))
+            if rounds:
+                w = unit_backward(rounds[-1].Ju, lin.backward(q, seen=of_q.__setitem__))
+            else:
+                lin.adjoints(q, of_q.__setitem__)
+            tangents += [of_w, this.tangents]
+            adjoints += [this.adjoints, of_q]
+        for number in step.inputs:
+            step.add(number, [t[number] for t in tangents], [u[number] for u in adjoints])
+        return sigma**self.power
+
+
+class Round:
+    """One power iteration: J v with what entered the layers, and Jᵀû with what came back to them."""
+
+    Jv: Tensor
+    Ju: Tensor
+
+    def __init__(self) -> None:
+        self.tangents: Passed = {}
+        self.adjoints: Passed = {}
+
+
+def unit_backward(a: Tensor, g: Tensor) -> Tensor:
+    """Differentiate â = a/‖a‖: the adjoint g of â becomes (g − â⟨â, g⟩)/‖a‖ for a, and 0 where a = 0."""
+    direction, gradient = unit(a).flatten(1), g.flatten(1)
+    length = per_sample_norm(a)[:, None]
+    gradient = gradient - direction * (direction * gradient).sum(dim=1, keepdim=True)
+    return torch.where(length > 0, gradient / torch.where(length > 0, length, 1), 0).view_as(a)

@@ -3,15 +3,16 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from jacexp.jacobian.autograd import pullback
 from jacexp.jacobian.norms import unit
-from jacexp.methods.base import Settings, require
 from jacexp.methods.draws import Noise
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 
@@ -25,32 +26,20 @@ class SpectralBound(WeightPenalty):
     whose product is one (for pools that do not overlap, and but for batch norm's scales).
     """
 
-    strength = "lam"
+    lam: Strength
+    conv: Literal["reshaped", "operator"] = "reshaped"
 
-    def __init__(
-        self,
-        net: Network,
-        *,
-        lam: float,
-        conv: Literal["reshaped", "operator"] = "reshaped",
-        **settings: Unpack[Settings],
-    ) -> None:
-        """Take the strength lam ≥ 0 and what the norm of a convolution means.
-
-        Raises:
-            ConfigError: for a negative strength or an unknown meaning.
-        """
+    def __init__(self, net: Network, **settings: Any) -> None:
+        """See `RegularizedModule`; the shapes of the draws become known with the first batch."""
         super().__init__(net, **settings)
-        require(lam >= 0, f"method.lam={lam}: the strength must not be negative")
-        require(conv in ("reshaped", "operator"), f"method.conv={conv!r}: choose reshaped or operator")
-        self.lam = lam
-        self.conv = conv
         self._shapes: dict[str, torch.Size] = {}
 
+    @override
     def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
         """Draw the start of each weight's power iteration, v ~ N(0, I) in the shape of what the weight multiplies."""
         return self.draw_several(x, 1, generator)[0]
 
+    @override
     def draw_several(self, x: Tensor, n: int, generator: torch.Generator) -> Sequence[Noise]:
         """Draw n of them at once."""
         if not self._shapes:
@@ -61,6 +50,7 @@ class SpectralBound(WeightPenalty):
         }
         return [{name: value[i] for name, value in drawn.items()} for i in range(n)]
 
+    @override
     def weight_penalty(self, noise: Noise) -> Tensor:
         """Σ_l σ̂(W_l)², () summed over the weights."""
         layers = weighted_layers(self.net)
@@ -75,19 +65,19 @@ def power_step(apply: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
 
 
 def weighted_layers(net: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Give the linear and convolutional layers of a network by name."""
+    """Return the linear and convolutional layers of a network by name."""
     return {name: m for name, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
 
 
 def linear_map(layer: nn.Linear | nn.Conv2d, conv: str) -> Callable[[Tensor], Tensor]:
-    """Give v -> W v of a layer, without its bias."""
+    """Return the map v -> W v of a layer, without its bias."""
     if isinstance(layer, nn.Conv2d) and conv == "operator":
         return partial(layer._conv_forward, weight=layer.weight, bias=None)
     return partial(torch.mv, layer.weight.flatten(1))
 
 
 def input_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
-    """Give the shape of the v of each layer: (in,) of its matrix, or (C, H, W) for a convolution as an operator."""
+    """Find the shape of the v of each layer: (in,) of its matrix, or (C, H, W) for a convolution as an operator."""
     shapes: dict[str, torch.Size] = {}
     trial = copy.deepcopy(net).to("meta").eval()
 

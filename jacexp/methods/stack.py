@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
-from jacexp.jacobian import Terms
-from jacexp.jacobian.explicit import value_and_grads
-from jacexp.jacobian.objectives import Plain
+from jacexp.jacobian import PLAIN, Terms, value_and_grads
 from jacexp.jacobian.stack import RandomStreams
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Ahead, Noise
@@ -107,7 +105,7 @@ def can_be_stacked(method: type[RegularizedModule]) -> bool:
     general = WeightPenalty if of_weights else RegularizedModule
     steps = ("training_step", "terms", "explicit_terms", "plain_terms")
     has_own_steps = any(getattr(method, step) is not getattr(general, step) for step in steps)
-    has_passes = method.objective is not RegularizedModule.objective
+    has_passes = method.passes is not RegularizedModule.passes
     return not has_own_steps and (of_weights or has_passes or method.strength is None)
 
 
@@ -158,7 +156,7 @@ class StackedMethod:
         rows = self.strengths.repeat_interleave(len(batch.x) // self.stack.n)
         objective = None if self.plain else template.objective(batch, noise, rows, normalize)
         if objective is None:  # the clean images' own loss, with or without a penalty on the weights
-            objective = Plain()
+            objective = PLAIN
         terms, gradients = value_and_grads(
             self.stack.body, normalize(batch.x), batch.y, objective, n_networks=self.stack.n
         )

@@ -1,14 +1,10 @@
 """The typed configuration of a run: every key, its type, its default and what values it may take."""
 
-import inspect
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from types import NoneType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -173,50 +169,20 @@ def method_class(cfg: DictConfig) -> type[RegularizedModule]:
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """Convert a method's hyper-parameters to the types that its constructor's signature declares.
+    """Convert a method's hyper-parameters to the types that its class declares, and complete them by its defaults.
 
     Returns:
-        Every keyword argument of the constructor by name.
+        Every hyper-parameter by name.
 
     Raises:
-        ConfigError: for one that it does not have, that has another type or no value, or that is not finite.
+        ConfigError: for one that is missing, unknown, or has a value that is not allowed.
     """
-    cls = method_class(cfg)
-    schema = OmegaConf.structured(_signature_schema(cls))  # type: ignore[arg-type]  # a class is hashable
-    given = {k: v for k, v in cfg.method.items() if k not in ("_target_", "name")}
     try:
-        typed = OmegaConf.to_container(OmegaConf.merge(schema, given), throw_on_missing=True)
+        given = OmegaConf.to_container(cfg.method, resolve=True)
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        known = ", ".join(f"method.{name}" for name in schema) or "no hyper-parameter"
-        raise ConfigError(f"{reason}; method {cfg.method.name} takes {known}") from error
-    if not isinstance(typed, dict):
-        raise ConfigError(f"the method's configuration is a {type(typed).__name__}, not a mapping")
-    for name, value in typed.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"method.{name!s}={value} must be a finite number")
-    return {str(name): value for name, value in typed.items()}
-
-
-@cache
-def _signature_schema(cls: type[RegularizedModule]) -> type:
-    """Make the dataclass of a constructor's keyword arguments, each of a type that OmegaConf knows."""
-    parameters = inspect.signature(cls).parameters.values()
-    fields = [
-        (p.name, _plain(p.annotation), MISSING if p.default is p.empty else p.default)
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY
-    ]
-    return make_dataclass(cls.__name__, fields)
-
-
-def _plain(annotation: Any) -> Any:
-    """Widen ``Literal["a", "b"]`` to str, and so on: the constructor itself checks the values."""
-    if get_origin(annotation) is not Literal:
-        return annotation
-    kinds = {type(value) for value in get_args(annotation)}
-    kind = (kinds - {NoneType}).pop()
-    return Union[kind, None] if NoneType in kinds else kind  # noqa: UP007  # a Union of run-time types
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(given, dict)
+    return method_class(cfg).checked({str(k): v for k, v in given.items() if k not in ("_target_", "name")})
 
 
 def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:

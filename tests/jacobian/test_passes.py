@@ -10,12 +10,11 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from jacexp.jacobian.passes import NoRuleError, PassesLinearization
 from jacexp.jacobian.walk import program_of
-from tests.jacobian.networks import N_CLASSES, NETWORKS, batch, build
 from tests.jacobian.reference import DoubleBackward
+from tests.networks import N_CLASSES, WITH_RULES, body, images, normals
 
-X, Y = batch()
-V = torch.randn(X.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-U = torch.randn(len(X), N_CLASSES, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+X = images() - 0.4
+V, U = normals(*X.shape), normals(len(X), N_CLASSES, seed=1)
 
 
 def loss_of(lin):
@@ -24,9 +23,9 @@ def loss_of(lin):
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", WITH_RULES)
 def test_products_and_gradients(network, train):
-    net = build(network).train(train)
+    net = body(network).train(train)
     other = copy.deepcopy(net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -41,9 +40,9 @@ def test_products_and_gradients(network, train):
         assert torch.allclose(a, b, rtol=1e-10)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", WITH_RULES)
 def test_gradcheck(network):
-    net = build(network).eval()
+    net = body(network).eval()
     net(X)
     names, values = zip(*net.named_parameters(), strict=True)
     # Small inputs of the same pattern: a step of gradcheck crosses no kink.
@@ -70,9 +69,9 @@ class Linearized(nn.Module):
         return PassesLinearization(self.net, x)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", WITH_RULES)
 def test_vmap_over_stacked_networks(network):
-    nets = [build(network, seed).eval() for seed in range(3)]
+    nets = [body(network, seed).eval() for seed in range(3)]
     parameters, buffers = stack_module_state(nets)
     template = Linearized(copy.deepcopy(nets[0]).to("meta"))
 
@@ -98,7 +97,7 @@ def test_walks_over_torchvision(make):
 
 
 def test_several_vectors_a_sample():
-    net = build("overlapping")
+    net = body("overlapping")
     lin = PassesLinearization(net, X)
     assert torch.allclose(lin.jvp(torch.cat([V, 2 * X])), torch.cat([lin.jvp(V), lin.jvp(2 * X)]), rtol=1e-12)
     assert torch.allclose(lin.vjp(torch.cat([U, 2 * U])), torch.cat([lin.vjp(U), lin.vjp(2 * U)]), rtol=1e-12)
@@ -120,7 +119,7 @@ def test_functions_in_place_of_modules():
 
 
 def test_program_is_kept_until_the_network_changes():
-    net = build("vgg")
+    net = body("vgg")
     program = program_of(net)
     assert program_of(net) is program
     assert program_of(net.eval()) is not program
@@ -129,7 +128,7 @@ def test_program_is_kept_until_the_network_changes():
 
 
 def test_products_outlive_a_functional_call():
-    net = build("lenet")
+    net = body("lenet")
     doubled = {f"net.{n}": 2 * p for n, p in net.named_parameters()}
     lin = functional_call(Linearized(net), doubled, (X,))
     with torch.no_grad():

@@ -7,7 +7,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from jacexp.jacobian import explicit_loss, value_and_grads
-from jacexp.jacobian.invariance import LossIBP
+from tests.jacobian.test_passes_explicit import objective
 from tests.networks import body, images, labels
 
 
@@ -17,7 +17,7 @@ class Loss(nn.Module):
         self.net = net
 
     def forward(self, x, y):
-        return explicit_loss(self.net, x, y, LossIBP(strength=0.5)).loss
+        return explicit_loss(self.net, x, y, objective("loss_ibp", 0.5)).loss
 
 
 def train(rank, folder):
@@ -34,7 +34,7 @@ def train(rank, folder):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_two_processes_have_the_gradients_of_the_joined_batch(tmp_path):
     mp.spawn(train, args=(str(tmp_path),), nprocs=2)
-    _, expected = value_and_grads(body("conv"), images(6), labels(6), LossIBP(strength=0.5))
+    _, expected = value_and_grads(body("conv"), images(6), labels(6), objective("loss_ibp", 0.5))
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")
         torch.testing.assert_close(found, expected)

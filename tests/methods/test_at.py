@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from jacexp.errors import ConfigError
 from jacexp.jacobian import exact_jacobian
 from tests.laws import batch, make, rows
 from tests.networks import N_CLASSES, network
@@ -113,8 +112,3 @@ def test_the_loss_at_x_star_is_loss_ibp_to_first_order():
         return (terms.penalty - terms.cross_entropy - epsilon * slope).detach()
 
     assert (left(1e-4) / left(5e-5)).tolist() == pytest.approx([4] * 5, rel=0.02)
-
-
-def test_a_negative_step_is_refused():
-    with pytest.raises(ConfigError, match="epsilon=-1"):
-        make("at", network("mlp"), epsilon=-1)

@@ -16,7 +16,7 @@ def slopes(net, of, *, constant=True):
     return torch.einsum("bc,bcijk,btijk->bt", dz.detach() if constant else dz, at_the_pixels, of.tangents)
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv", "batch_norm"])
+@pytest.mark.parametrize("name", ["mlp", "conv", "dropout_and_batch_norm"])
 def test_each_term_is_the_slope_of_the_loss_along_a_tangent(name):
     """Eq. 10 for each tangent: its absolute value by default, and as it is printed with ``signed``."""
     net, of = network(name).eval(), batch()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests import laws
+from tests.networks import WITH_RULES
 
 PER_SAMPLE = [m for m in laws.METHODS if laws.is_per_sample(m)]
 
@@ -60,10 +61,11 @@ def test_gradient_is_that_of_the_value(name):
     laws.gradient_is_that_of_the_value(name, **EXACT[name])
 
 
-@pytest.mark.parametrize("net", ["conv", "mlp", "batch_norm"])
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("net", WITH_RULES)
 @pytest.mark.parametrize("name", laws.METHODS)
-def test_engines_agree(name, net):
-    laws.engines_agree(name, net)
+def test_engines_agree(name, net, train):
+    laws.engines_agree(name, net, train=train)
 
 
 SWITCHED = [
@@ -72,7 +74,9 @@ SWITCHED = [
     ("spec", {"detach": False, "n_iter": 2}),
     ("frob", {"n_proj": 0}),
     ("frob", {"n_proj": 3}),
+    ("spec", {"detach": False, "n_iter": 3, "power": 2}),
     ("loss_ibp", {"r": 2}),
+    ("loss_ibp", {"hessian": True, "r": 2}),
     ("loss_ibp", {"hessian": True}),
     ("at", {"clip": True, "epsilon": 0.3}),
     ("fast_at", {"clip": True, "epsilon": 0.3}),
@@ -80,6 +84,7 @@ SWITCHED = [
 ]
 
 
+@pytest.mark.parametrize("net", WITH_RULES)
 @pytest.mark.parametrize(("name", "switches"), SWITCHED)
-def test_engines_agree_at_every_switch(name, switches):
-    laws.engines_agree(name, "conv", **switches)
+def test_engines_agree_at_every_switch(name, switches, net):
+    laws.engines_agree(name, net, **switches)

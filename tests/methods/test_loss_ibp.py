@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, fold, max_pool2d, one_hot, unfold
 
-from jacexp.errors import ConfigError
 from jacexp.jacobian import exact_jacobian
 from tests.laws import batch, make, penalty
 from tests.networks import N_CLASSES, network
@@ -129,9 +128,3 @@ def test_many_copies_of_a_batch_are_one():
     torch.testing.assert_close(thrice.loss, once.loss)
     torch.testing.assert_close(thrice.penalty, once.penalty.repeat(3))
     torch.testing.assert_close(gradients(thrice.loss, net), gradients(once.loss, net))
-
-
-@pytest.mark.parametrize(("wrong", "says"), [({"beta": -0.1}, "beta=-0.1"), ({"r": 3}, "r=3: choose 1")])
-def test_wrong_values_are_refused(wrong, says):
-    with pytest.raises(ConfigError, match=says):
-        make("loss_ibp", network("mlp"), **wrong)

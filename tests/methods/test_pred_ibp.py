@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from jacexp.errors import ConfigError
 from jacexp.jacobian import exact_jacobian
 from tests.laws import batch, make, penalty
 from tests.networks import N_CLASSES, network
@@ -52,8 +51,3 @@ def test_the_loss_is_cross_entropy_plus_beta_times_the_mean():
     torch.testing.assert_close(
         terms.cross_entropy, torch.nn.functional.cross_entropy(net(of.x), of.y, reduction="none")
     )
-
-
-def test_a_negative_strength_is_refused():
-    with pytest.raises(ConfigError, match="beta=-1"):
-        make("pred_ibp", network("mlp"), beta=-1)

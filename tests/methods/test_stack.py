@@ -8,6 +8,7 @@ from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.at import AdversarialTraining
 from jacexp.methods.draws import AHEAD
+from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.stack import StackedMethod, can_be_stacked
 from tests.laws import METHODS, batch, make
 from tests.networks import network
@@ -105,8 +106,8 @@ def test_networks_are_views_of_the_stack():
     for n, module in enumerate(made):
         own = torch.cat([p.detach().flatten() for p in module.net.parameters()])
         assert torch.equal(own, stack.weights[n])
-        assert torch.equal(module.net.body[1].running_mean, torch.ones(3, dtype=torch.float64))
         fresh = modules("spec", "batch_norm")[n].net
+        assert torch.equal(module.net.body[1].running_mean, fresh.body[1].running_mean + 1)
         assert torch.equal(own, 2 * torch.cat([p.detach().flatten() for p in fresh.parameters()]))
 
 
@@ -126,8 +127,7 @@ def test_strength_zero_is_plain_training():
 class OfOnesOwn(RegularizedModule):
     """As the README writes one: an equation, and no passes by hand."""
 
-    strength = "lam"
-    lam = 0.1
+    lam: Strength
 
     def penalty(self, lin, batch, noise):
         return lin.logits.square().sum(dim=1)
@@ -141,7 +141,7 @@ class WithItsOwnStep(AdversarialTraining):
 @pytest.mark.parametrize("method", [OfOnesOwn, WithItsOwnStep])
 def test_a_method_without_passes_is_refused(method):
     assert not can_be_stacked(method)
-    settings = {"epsilon": 0.1} if method is WithItsOwnStep else {}
+    settings = {"epsilon" if method is WithItsOwnStep else "lam": 0.1}
     with pytest.raises(ConfigError, match=f"{method.__name__} has no explicit passes"):
         StackedMethod([method(network("conv"), **settings)])
 

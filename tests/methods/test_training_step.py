@@ -5,11 +5,11 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian import explicit_loss
-from jacexp.jacobian.objectives import Plain
 from jacexp.methods import Recipe, RegularizedModule, Terms
 from jacexp.methods.base import Sums
 from jacexp.methods.draws import AHEAD
+from jacexp.methods.hyperparameters import Strength
+from jacexp.methods.loss_ibp import LossIBP
 from jacexp.methods.weights import WeightPenalty
 from tests.laws import batch, make
 from tests.networks import network
@@ -112,7 +112,7 @@ RETURNS = {
 @pytest.mark.parametrize("base", [RegularizedModule, WeightPenalty])
 def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
     class OfOnesOwn(base):
-        strength, lam = "lam", 0.1
+        lam: Strength
 
         def penalty(self, lin, batch, noise):
             return RETURNS[returned](lin.logits)
@@ -123,7 +123,7 @@ def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
     wanted = (
         r"one number a sample, \(5,\)" if base is RegularizedModule else r"one number for all weights, \(\)"
     )
-    module = OfOnesOwn(network("conv"))
+    module = OfOnesOwn(network("conv"), lam=0.1)
     if base is WeightPenalty and returned == "one number":
         module.training_step(batch(), 0).backward()
         return
@@ -132,10 +132,10 @@ def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
 
 
 def test_a_penalty_of_explicit_passes_has_one_number_a_sample_too():
-    class Broken(Plain):
-        def run(self, step):
-            return super().run(step).sum()
+    class Broken(LossIBP):
+        def passes(self, *args):
+            return super().passes(*args).sum()
 
-    x = batch().x
+    module = Broken(network("conv"), beta=0.1)
     with pytest.raises(ConfigError, match=r"Broken returned a tensor \(\) as its penalty"):
-        explicit_loss(network("conv").body, x, batch().y, Broken())
+        module.training_step(batch(), 0)

@@ -104,7 +104,7 @@ def test_what_cannot_run_is_found_before_anything_is_trained(configure, tmp_path
 
 def test_impossible_hyper_parameters_are_found_without_the_run_s_own_network(configure):
     cfg = configure("+method=spec", *SHORT[1:], "method.lam=-1")
-    assert "must not be negative" in str(plan([("", cfg)])[0].error)
+    assert "choose a finite number ≥ 0" in str(plan([("", cfg)])[0].error)
 
 
 def test_a_data_set_that_is_missing_is_looked_for_once(configure, monkeypatch):

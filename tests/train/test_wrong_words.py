@@ -62,14 +62,14 @@ UNKNOWN = {
 """Keys that nobody would read."""
 
 VALUES = {
-    "method.lam=nan": "method.lam=nan must be a finite number",
-    "method.lam=inf": "method.lam=inf must be a finite number",
+    "method.lam=nan": "method.lam=nan: choose a finite number ≥ 0",
+    "method.lam=inf": "method.lam=inf: choose a finite number ≥ 0",
     "method.lam=-1": "method.lam=-1",
-    "method.lam=high": "method spec takes method.lam",
-    "method.n_iter=0": "at least one round",
-    "method.n_iter=1.5": "could not be converted to Integer",
+    "method.lam=high": "method.lam=high: choose a finite number ≥ 0",
+    "method.n_iter=0": "method.n_iter=0: choose a whole number, 1 or more",
+    "method.n_iter=1.5": "method.n_iter=1.5: choose a whole number, 1 or more",
     "method.power=3": "method.power=3",
-    "method.detach=perhaps": "is not a valid bool",
+    "method.detach=perhaps": "method.detach=perhaps: choose true or false",
     "method._target_=os.system": "method._target_=os.system is not a jacexp.methods.RegularizedModule",
     "method._target_=here.There": "method._target_=here.There cannot be imported",
     "train.lr=nan": "train.lr=nan must be a finite number above 0",

@@ -5,11 +5,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from jacexp.benchmark.cost import METHODS, floor, layers_of, passes
+from jacexp.data import Batch
 from jacexp.errors import ConfigError
-from jacexp.jacobian.cost import floor, layers_of, passes
-from jacexp.jacobian.explicit import value_and_grads
-from jacexp.jacobian.invariance import TBP, Adversarial, FastTBP, LossIBP, PredIBP
-from jacexp.jacobian.objectives import Frobenius, Plain, Spectral
+from jacexp.jacobian import PLAIN, value_and_grads
+from jacexp.models import Network, Normalize
+from jacexp.random import make_generator
+from tests.laws import make
 
 CHANNELS = 32  # wide enough for no pass to be done by another convolution than the obvious one
 NET = nn.Sequential(
@@ -23,17 +25,7 @@ NORMALIZED = nn.Sequential(
 )
 X, Y = torch.randn(3, CHANNELS, 8, 8), torch.tensor([0, 1, 2])
 T = torch.randn(3, 5, CHANNELS, 8, 8)
-OBJECTIVES = {
-    "none": Plain(),
-    "spec": Spectral(strength=1.0, v=X),
-    "frob": Frobenius(strength=1.0, u=torch.randn(1, 3, 4)),
-    "loss_ibp": LossIBP(strength=1.0),
-    "fast_tbp": FastTBP(strength=1.0, tangents=T),
-    "pred_ibp": PredIBP(strength=1.0),
-    "tbp": TBP(strength=1.0, tangents=T),
-    "at": Adversarial(epsilon=0.1),
-    "fast_at": Adversarial(epsilon=0.1, fast=True),
-}
+BATCH = Batch(X, Y, T)
 
 
 def test_multiply_adds_of_lenet():
@@ -51,13 +43,17 @@ def test_multiply_adds_of_lenet():
 
 
 @pytest.mark.parametrize("net", [NET, NORMALIZED], ids=["plain", "batch-norm"])
-@pytest.mark.parametrize("method", OBJECTIVES)
+@pytest.mark.parametrize("method", METHODS)
 def test_steps_take_no_more_than_the_floor(method, net):
     expected = sum(layer.multiply_adds * sum(passes(method, layer)) for layer in layers_of(net, X)) * len(X)
     if method == "fast_tbp":
         expected += 2 * T.numel()  # g · t, and their sum
+    as_it_is = Normalize(torch.zeros(CHANNELS, 1, 1), torch.ones(CHANNELS, 1, 1))
+    module = make(method, Network(as_it_is, net, 4))
+    noise = module.draw(X, make_generator(0, "noise"))
+    objective = module.objective(BATCH, noise, 1.0, as_it_is) or PLAIN
     with FlopCounterMode(display=False) as counter:
-        value_and_grads(net, X, Y, OBJECTIVES[method])
+        value_and_grads(net, X, Y, objective)
     assert counter.get_total_flops() == 2 * expected
 
 

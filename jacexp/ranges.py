@@ -1,0 +1,61 @@
+"""Types with ranges, as signatures and classes annotate their settings: which values fit, and that in words."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values of a type make sense, in words and as a predicate."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+Positive = Annotated[float, Range("a finite number greater than 0", lambda value: 0 < value < math.inf)]
+NotNegative = Annotated[float, Range("a finite number ≥ 0", lambda value: 0 <= value < math.inf)]
+AtLeastOne = Annotated[int, Range("a whole number, 1 or more", lambda value: value >= 1)]
+AtLeastZero = Annotated[int, Range("a whole number ≥ 0", lambda value: value >= 0)]
+
+WORDS = {
+    bool: "true or false",
+    float: "a finite number",
+    int: "a whole number",
+    str: "a word",
+    NoneType: "null",
+}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of an annotated type and within its range; a whole number is a number, too."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return fits(value, parts[0]) and all(note.holds(value) for note in parts[1:])
+    if origin in (UnionType, Union):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(value == part and type(value) is type(part) for part in parts)
+    if origin is Sequence:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        return is_list and all(fits(element, parts[0]) for element in value)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return kind is Any or isinstance(value, kind)
+
+
+def in_words(kind: Any) -> str:
+    """Describe the values that fit an annotated type."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return next((note.words for note in parts[1:]), None) or in_words(parts[0])
+    if origin in (UnionType, Union):
+        return " or ".join(map(in_words, parts))
+    if origin is Sequence:
+        return f"a list of values, each {in_words(parts[0])}"
+    return f"one of {', '.join(map(str, parts))}" if origin is Literal else WORDS[kind]
