@@ -28,6 +28,7 @@ from jacexp.errors import ConfigError, JacexpError, did_you_mean
 from jacexp.evaluate import find
 from jacexp.evaluate.samples import Progress
 from jacexp.evaluate.stored import check_store, curves_by_run, evaluate_run, matching
+from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS
 
 EVALS = Path(__file__).parents[1] / "conf" / "eval"
@@ -133,6 +134,8 @@ def main(words: Sequence[str]) -> int:
     find(name).settings("", settings)
     if root is not None and not root.is_dir():
         raise ConfigError(f"paths.data={root} is no folder")
+    for error in merge_runs(results):
+        print(f"warning: {error}", file=sys.stderr)
     runs, failed = matching(results, filters), 0
     check_store(results)
     for number, run in enumerate(runs, start=1):

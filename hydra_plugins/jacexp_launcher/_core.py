@@ -20,6 +20,7 @@ from jacexp.errors import ConfigError, StoreError
 from jacexp.report.progress import MANIFEST, Entry, differing, ending, manifest
 from jacexp.report.remaining import Trained
 from jacexp.report.ticker import Ticker
+from jacexp.store.merge import merge_runs
 from jacexp.store.runs import write_json
 from jacexp.train.clusters import make_executor
 from jacexp.train.commandline import refused
@@ -66,6 +67,10 @@ def launch(
                     ended=lambda run: sweep.ended(run, ticker),
                 )
                 sweep.write()  # also for a job that is another's twin
+            named = {str(run.error) for run in runs}
+            for error in merge_runs(sweep.results):
+                if str(error) not in named:
+                    print(f"warning: {error}", file=sys.stderr)
     with _said_if_slow(f"collecting {len(runs)} results", launcher.config.progress):
         jobs = zip(runs, job_overrides, strict=True)
         returns = [

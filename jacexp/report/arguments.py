@@ -1,5 +1,6 @@
 """The few arguments of the report's scripts, written as everywhere: ``key=value``."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from jacexp.arguments import pairs
 from jacexp.errors import ConfigError, did_you_mean
 from jacexp.report.select import How
 from jacexp.report.write import Written
+from jacexp.store.merge import merge_runs
 
 Job = Callable[[Path, How], Written]
 """Maps the folder of results and the way of selection to what it wrote."""
@@ -64,6 +66,8 @@ def run(job: Job, words: Sequence[str]) -> int:
         print(f"Reads the stored tables and writes beside them; {USAGE}.")
         return 0
     arguments = parse(words)
+    for error in merge_runs(arguments.results):
+        print(f"warning: {error}", file=sys.stderr)
     written = job(arguments.results, arguments.select)
     for path in written.files:
         print(f"wrote {path}")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class RunDirectory:
         self.path = path
 
     @property
+    def results(self) -> Path:
+        """The folder of results that it lies in."""
+        return self.path.parents[1]
+
+    @property
     def id(self) -> str:
         """The name of the run."""
         return self.path.name
@@ -55,7 +60,7 @@ class RunDirectory:
         """Give the path of one of the run's files."""
         return self.path / name
 
-    def result(self, name: str = "result.json") -> dict[str, Any] | None:
+    def result(self) -> dict[str, Any] | None:
         """Read how the run ended.
 
         Returns:
@@ -65,7 +70,7 @@ class RunDirectory:
         Raises:
             StoreError: if the file is damaged, another run's or another version's.
         """
-        path = self / name
+        path = self / "result.json"
         try:
             content = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -163,17 +168,27 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
-    """Go through the run directories below a results folder that are over, in the order of their names."""
+    """Go through the runs of a results folder that are over, in the order of their names.
+
+    Yields:
+        Each run and the content of its ``result.json``, but for those that cannot be read: `merge_runs` names them.
+    """
+    for directory in run_directories(results):
+        result = None
+        with suppress(StoreError):
+            result = directory.result()
+        if result:
+            yield directory, result
+
+
+def run_directories(results: Path) -> Iterator[RunDirectory]:
+    """Go through the run directories below a results folder, in the order of their names."""
     folder = results / "runs"
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         paths = sorted(entry.path for entry in entries if entry.is_dir())
-    for path in paths:
-        directory = RunDirectory(Path(path))
-        result = directory.result()
-        if result is not None:
-            yield directory, result
+    yield from (RunDirectory(Path(path)) for path in paths)
 
 
 def is_held(path: Path) -> bool:

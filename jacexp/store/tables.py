@@ -6,7 +6,8 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,42 +76,25 @@ DISTANCES: Mapping[str, Kind] = {"index": "count", "distance": "number", "found"
 """``samples/boundary-<run>.csv.gz``: one row a test image that the run classifies correctly."""
 
 
-def append_rows(
-    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str], *, if_absent: bool = False
-) -> None:
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """Append rows to a table; many processes may do so at once, and a reader never sees half a row.
 
     Args:
         path: the CSV file, made with its header if it is not there.
         rows: one mapping a row; an absent column is left empty.
         columns: the columns of the table.
-        if_absent: leave out the rows that the table has, to the last character.
 
     Raises:
         StoreError: if the file has other columns, or a row has a column that the table lacks.
         OSError: if the file cannot be written; it is then as it was.
     """
     columns = list(columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        size = _check_table(path, columns) if path.exists() and path.stat().st_size else 0
+    with owned(path, columns) as size:
         try:
-            lines = [_csv_line(row, columns) for row in rows]
+            lines = [csv_line(row, columns) for row in rows]
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from error
-        if if_absent and size:
-            stored = path.read_bytes()
-            lines = [line for line in lines if b"\n" + line not in stored]
-        header = b"" if size else (",".join(columns) + "\n").encode()
-        file = path.open("ab")
-        try:
-            with file:
-                file.write(header + b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            os.truncate(path, size)
-            raise
+        append(path, size, b"".join([*([] if size else [header(columns)]), *lines]))
 
 
 def check_table(path: Path, columns: Iterable[str]) -> None:
@@ -120,28 +104,68 @@ def check_table(path: Path, columns: Iterable[str]) -> None:
         StoreError: if the file has other columns, or cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            if path.exists() and path.stat().st_size:
-                _check_table(path, list(columns))
+        with owned(path, columns):
+            pass
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error}); choose another folder with paths.results=DIR"
         ) from error
 
 
-def _csv_line(row: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+@contextmanager
+def owned(path: Path, columns: Iterable[str]) -> Iterator[int]:
+    """Own a table while inside, and cut off a last line that a crash left without its end.
+
+    Yields:
+        The size of the file in bytes, 0 if it is not there.
+
+    Raises:
+        StoreError: if the table has other columns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield _check_table(path, list(columns)) if path.exists() and path.stat().st_size else 0
+
+
+def append(path: Path, size: int, content: bytes) -> None:
+    """Append to a table that is owned, of so many bytes.
+
+    Raises:
+        OSError: if the file cannot be written; it is then as it was.
+    """
+    file = path.open("ab")
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, size)
+        raise
+
+
+def header(columns: Iterable[str]) -> bytes:
+    """Return a table's first line."""
+    return (",".join(columns) + "\n").encode()
+
+
+def csv_line(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
+    """Return a row as it stands in a table.
+
+    Raises:
+        ValueError: for a column that the table lacks.
+    """
     text = io.StringIO()
-    csv.DictWriter(text, columns, lineterminator="\n").writerow(row)
+    csv.DictWriter(text, list(columns), lineterminator="\n").writerow(row)
     return text.getvalue().encode()
 
 
 def _check_table(path: Path, columns: Sequence[str]) -> int:
-    """Refuse a table with other columns, cut off a last line that a crash left without its end, give the length."""
+    """Refuse a table with other columns, cut off an unfinished last line, return the size."""
     with path.open("rb+") as file:
-        header = file.readline().decode(errors="replace").rstrip("\r\n").split(",")
-        if header != columns:
-            raise StoreError(f"{path} has the columns {header}, not {columns}; move it away")
+        found = file.readline().decode(errors="replace").rstrip("\r\n").split(",")
+        if found != columns:
+            raise StoreError(f"{path} has the columns {found}, not {columns}; move it away")
         file.seek(-1, os.SEEK_END)
         if file.read() != b"\n":
             file.seek(0)

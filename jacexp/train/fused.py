@@ -14,7 +14,6 @@ from jacexp.data import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
-from jacexp.train.ending import settle
 from jacexp.train.job import Job, identify, loaders, make_module, prepare
 from jacexp.train.outcome import begin, describe, measure, record, writing
 from jacexp.train.recorder import Diverged
@@ -125,11 +124,9 @@ def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
     """Own a run and prepare it; None if it is over."""
     directory = identify(cfg).directory
     locks.enter_context(directory.locked())
-    with writing(f"run {directory.id}"):
-        settle(directory)
-        if directory.over() is not None:
-            directory.tidy()
-            return None
+    if directory.over() is not None:
+        directory.tidy()
+        return None
     read_progress(directory)  # refuses what is damaged
     return prepare(cfg)
 

@@ -14,9 +14,9 @@ from jacexp.methods import RegularizedModule
 from jacexp.methods.base import Sums
 from jacexp.models import Network
 from jacexp.store.checkpoint import load_network, save_network
+from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
-from jacexp.store.runs import write_atomically
-from jacexp.train import ending
+from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches, hyperparameters
 from jacexp.train.job import Job
 from jacexp.train.recorder import best_row
@@ -114,7 +114,7 @@ def evaluate(net: Network, images: Loader) -> dict[str, float]:
 
 
 def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str, Any]:
-    """Write a run's row to ``runs.csv`` and then ``result.json``.
+    """Write ``result.json``, which ends the run, and with it the run's row of ``runs.csv``.
 
     Args:
         job: the run, which must be locked.
@@ -126,7 +126,8 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
     """
     dataset = {"name": job.cfg.dataset.name, "path": job.cfg.dataset.path}
     result = {**how, "row": {**row, "status": how["status"]}, "dataset": dataset}
-    ending.record(job.directory, result)
+    write_json(job.directory / "result.json", result)
+    merge_runs(job.directory.results, [job.directory])
     return result
 
 

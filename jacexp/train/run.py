@@ -7,9 +7,9 @@ import torch
 from omegaconf import DictConfig
 
 from jacexp.errors import JacexpError
+from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS, check_table
 from jacexp.train.devices import fit_on_devices
-from jacexp.train.ending import settle
 from jacexp.train.fit import fit
 from jacexp.train.fused import train_stack
 from jacexp.train.job import Job, identify, prepare
@@ -44,7 +44,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             job = prepare(cfg)
             check_table(directory.path.parents[1] / "runs.csv", RUNS)
             with directory.locked(), writing(f"run {directory.id}"):
-                settle(directory)
                 before = directory.over()  # now that nobody else can end it
                 if before is None:
                     result = _train_and_record(job)
@@ -52,6 +51,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         directory.tidy()
         if before is None:
             return result
+        merge_runs(directory.results, [directory])  # as its own end did, unless the process died before
         say(f"run {directory.id} is over ({summary(before)}); nothing to do")
         return before
 

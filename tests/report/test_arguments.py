@@ -4,6 +4,8 @@ import pytest
 
 from jacexp.report.arguments import Arguments, parse, run
 from jacexp.report.write import Written
+from jacexp.store.runs import write_json
+from tests.results import result
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,17 @@ def test_a_job_is_told_what_to_do_and_its_result_printed(capsys):
 def test_help_does_nothing(capsys):
     assert run(lambda results, how: pytest.fail("not asked for"), ["--help"]) == 0
     assert "paths.results=DIR" in capsys.readouterr().out
+
+
+def test_the_rows_that_runs_left_out_are_there_before_the_job(tmp_path, capsys):
+    for run_id in ("0123456789ab", "ba9876543210"):
+        (tmp_path / "runs" / run_id).mkdir(parents=True)
+        write_json(tmp_path / "runs" / run_id / "result.json", result("0123456789ab"))
+
+    def job(results, how):
+        return Written([], [(row, "") for row in (results / "runs.csv").read_text().splitlines()[1:]])
+
+    assert run(job, [f"paths.results={tmp_path}"]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("0123456789ab") == 1
+    assert "ba9876543210/result.json is of run 0123456789ab" in said.err

@@ -151,3 +151,13 @@ def test_a_terminal_gets_a_bar_that_goes_when_it_is_done(script, monkeypatch, ca
     assert err.startswith("\r1/1 a run: ")
     assert err.endswith("\r")
     assert "\n" not in err
+
+
+def test_the_table_of_runs_is_made_good_and_a_damaged_result_hinders_nobody(script, tmp_path, capsys):
+    add_run(tmp_path, seed=0)
+    (add_run(tmp_path, seed=1) / "result.json").write_text("{")
+    assert script.start(*NOISE) == 0
+    assert measured(tmp_path) == [("none-0", 0), ("none-0", 0.1)]
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["none-0"]
+    assert "none-1/result.json is damaged" in capsys.readouterr().err

@@ -12,8 +12,8 @@ import torch
 from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
-from jacexp.store.tables import append_rows
-from jacexp.train import ending, outcome
+from jacexp.store.merge import merge_runs
+from jacexp.train import outcome
 from jacexp.train import run as run_module
 from jacexp.train.job import prepare
 from jacexp.train.run import run
@@ -42,7 +42,7 @@ class FullDisk(io.FileIO):
 
 @pytest.mark.parametrize(
     "name",
-    ["config.yaml", "resume.ckpt", "metrics.csv", "best.ckpt", "last.ckpt", ".ending.json", "runs.csv"],
+    ["config.yaml", "resume.ckpt", "metrics.csv", "best.ckpt", "last.ckpt", "result.json", "runs.csv"],
 )
 def test_a_full_disk_leaves_what_was_there_and_starting_again_goes_on(configure, tmp_path, monkeypatch, name):
     words = (*SHORT, "checkpoint=best")
@@ -62,13 +62,13 @@ def test_a_full_disk_leaves_what_was_there_and_starting_again_goes_on(configure,
             run(cfg)
     where = prepare(cfg).directory
     assert (tmp_path / "runs.csv").read_bytes() == table
-    assert not (where / "result.json").exists()
+    assert (where / "result.json").exists() == (name == "runs.csv")
     assert not list(tmp_path.rglob("*.partial"))
     assert name in ("runs.csv",) or not (where / name).exists()
     after = run(cfg)
     assert [row["run"] for row in rows(tmp_path)] == [before["row"]["run"], after["row"]["run"]]
     assert after["status"] == "done"
-    assert not list(where.path.glob("*resume.ckpt*")) + list(where.path.glob(".ending*"))
+    assert not list(where.path.glob("*resume.ckpt*"))
 
 
 def test_a_full_disk_within_an_epoch_keeps_the_last_checkpoint(configure, tmp_path, monkeypatch):
@@ -94,30 +94,28 @@ def die(*_, **__):
     raise Killed
 
 
-def die_after_the_row(path, new, *args, **settings):
-    append_rows(path, new, *args, **settings)
+def merge_and_die(results, directories):
+    merge_runs(results, directories)
     raise Killed
 
 
-def die_within_the_row(path, new, *args, **settings):
-    append_rows(path, new, *args, **settings)
+def die_within_the_row(results, directories):
+    merge_runs(results, directories)
+    path = results / "runs.csv"
     path.write_bytes(path.read_bytes()[:-20])
     raise Killed
 
 
-@pytest.mark.parametrize("append", [die, die_within_the_row, die_after_the_row])
+@pytest.mark.parametrize("merge", [die, die_within_the_row, merge_and_die])
 @pytest.mark.parametrize("status", ["done", "diverged"])
-def test_a_process_that_dies_while_it_records_leaves_one_row(
-    configure, tmp_path, monkeypatch, append, status
-):
+def test_a_process_that_dies_while_it_records_leaves_one_row(configure, tmp_path, monkeypatch, merge, status):
     run(configure(*SHORT))
     words = (*SHORT, "seed=1", "train.lr=1e20" if status == "diverged" else "train.lr=0.02")
     cfg = configure(*words)
     with monkeypatch.context() as patch:
-        patch.setattr(ending, "append_rows", append)
+        patch.setattr(outcome, "merge_runs", merge)
         with pytest.raises(Killed):
             run(cfg)
-    assert prepare(cfg).directory.result() is None
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "_train_and_record", die)  # what was measured is not measured again
         result = run(cfg)
@@ -128,15 +126,15 @@ def test_a_process_that_dies_while_it_records_leaves_one_row(
     assert written[1]["started"] == result["row"]["started"]
 
 
-def test_a_run_that_failed_has_a_row_for_each_time_it_ended(configure, tmp_path, monkeypatch):
+def test_a_run_that_failed_has_the_row_of_its_last_end(configure, tmp_path, monkeypatch):
     cfg = configure(*SHORT)
     with monkeypatch.context() as patch:
         patch.setattr(outcome, "evaluate", lambda *_: 1 / 0)
-        patch.setattr(ending, "append_rows", die_after_the_row)
-        with pytest.raises(Killed):
+        with pytest.raises(JacexpError, match="ZeroDivisionError"):
             run(cfg)
+    assert [row["status"] for row in rows(tmp_path)] == ["failed"]
     assert run(cfg)["status"] == "done"
-    assert [row["status"] for row in rows(tmp_path)] == ["failed", "done"]
+    assert [row["status"] for row in rows(tmp_path)] == ["done"]
 
 
 def test_a_device_without_enough_memory_is_a_failed_run_that_says_what_to_do(configure, monkeypatch):
@@ -200,7 +198,7 @@ def test_what_killed_processes_left_does_no_harm_and_goes_when_the_run_is_over(c
     cfg = configure(*SHORT)
     where = prepare(cfg).directory
     where.path.mkdir(parents=True)
-    for name in ("resume.ckpt", "metrics.csv", "result.json", ".ending.json", "last.ckpt"):
+    for name in ("resume.ckpt", "metrics.csv", "result.json", "last.ckpt"):
         (where / f".{name}.123.partial").write_text("half")
     run(cfg)
     assert not list(where.path.glob(".*.partial"))

@@ -1,0 +1,58 @@
+"""Runs keep their names and their numbers from version to version: stored results would otherwise be another program's.
+
+If one of these changes on purpose, the changelog says so.
+"""
+
+import pytest
+
+from jacexp.train.fused import train_together
+from jacexp.train.job import identify
+from jacexp.train.run import run
+from tests.laws import METHODS
+
+IDS = {
+    "at": "a955d14e5899",
+    "fast_at": "bf0e5bf85877",
+    "fast_tbp": "15242c155ff8",
+    "frob": "6df353c22816",
+    "l2": "2f8b96160889",
+    "loss_ibp": "f859cfdc76c8",
+    "none": "889080437f64",
+    "pred_ibp": "a85f8e9740c3",
+    "spec": "79cf91f34fb3",
+    "spec_bound": "524b1f57b8b2",
+    "tbp": "0425471c66ec",
+}
+SHORT = ("data.subset=200", "data.holdout=100", "train.batch_size=20", "train.epochs=3", "train.lr=0.1")
+NONE, SPEC = ("+method=none",), ("+method=spec", "train.precision='64'")
+# Where two pixels of a pool are equal, rounding says which is the larger: fused and alone part there.
+NUMBERS = [
+    (NONE, "alone", "605be63827ad", (37, 131), (1.96415, 1.97008)),
+    (NONE, "fused", "605be63827ad", (37, 131), (1.96415, 1.97008)),
+    (SPEC, "alone", "646965793c1d", (49, 188), (1.507357249057, 1.372819215815)),
+    (SPEC, "fused", "646965793c1d", (45, 188), (1.503466117227, 1.364167182013)),
+]
+
+
+def test_every_method_has_an_id_here():
+    assert set(IDS) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ids(configure, method):
+    assert identify(configure(f"+method={method}", *SHORT[:2])).directory.id == IDS[method]
+
+
+@pytest.mark.parametrize(("words", "way", "name", "counts", "losses"), NUMBERS)
+def test_numbers(configure, words, way, name, counts, losses):
+    cfg = configure(*words, *SHORT)
+    if way == "alone":
+        run(cfg)
+    else:
+        train_together([cfg, configure(*words, *SHORT, "seed=1")])
+    directory = identify(cfg).directory
+    row = directory.result()["row"]
+    assert directory.id == row["run"] == name
+    assert (row["n_val_correct"], row["n_test_correct"]) == counts
+    tolerance = 1e-9 if "train.precision='64'" in words else 1e-4
+    assert (row["val_loss"], row["test_loss"]) == pytest.approx(losses, rel=tolerance)
