@@ -58,9 +58,9 @@ figures: setup ## every figure, from stored results; RESULTS=DIR as above
 	$(PY) scripts/figures.py $(WHERE)
 
 .PHONY: reproduce-runs
-reproduce-runs: setup ## train what is missing; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it
+reproduce-runs: setup ## train what is missing; HOURS=8 first what decides most; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it
 	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \
-	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(DRY),--dry-run) \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(HOURS),--hours '$(HOURS)') $(if $(DRY),--dry-run) \
 	  $(WHERE) $(ARGS)
 
 .PHONY: clean

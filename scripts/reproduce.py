@@ -1,6 +1,7 @@
 """Train what the papers' tables lack: python scripts/reproduce.py [--table p2-table1] [--method spec] [...].
 
 --table, --method, --dataset   names, or several joined by commas: p1-table1, p2-table1, p1-figure4; spec; mnist
+--hours N                      take the runs in the order of what they decide, and stop after so many hours
 --launcher NAME                how each sweep is run: sequential (default), fused, joblib, submitit_slurm or ray
 hydra.launcher.KEY=VALUE       a setting of the launcher, for example hydra.launcher.n_jobs=4
 --dry-run                      print the plan and train nothing
@@ -8,15 +9,19 @@ paths.results=DIR              the results, and where runs go
 select=holdout|paper           what hyper-parameters are selected on
 
 The plan names each sweep with the number of its runs that results/runs.csv lacks. The sweeps run one after another; one
-that fails is reported at the end. Ctrl-C or SIGTERM goes to the running sweep, which saves; start again to go on.
+that fails is reported at the end. Ctrl-C, SIGTERM or the end of the hours goes to the running sweep, which saves; start
+again to go on.
 """
 
 import argparse
+import math
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -24,9 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever el
 
 from jacexp.arguments import Parser, run_script
 from jacexp.report.arguments import Arguments, parse
-from jacexp.report.plan import Sweep, narrowed, sweeps
+from jacexp.report.schedule import Batch, schedule
 from jacexp.report.schema import read_store
+from jacexp.report.scorecard import scores
 from jacexp.report.select import Selection
+from jacexp.report.sweeps import Sweep, narrowed, sweeps
 
 TRAIN = (sys.executable, str(Path(__file__).parents[1] / "train.py"))
 """What ``python train.py`` stands for in the plan's commands."""
@@ -37,34 +44,56 @@ LAUNCHERS = ("sequential", "fused", "joblib", "submitit_local", "submitit_slurm"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def plan(
-    arguments: Arguments, table: str, method: str, dataset: str, launcher: Sequence[str] = ()
-) -> list[tuple[Sweep, str]]:
-    """List the sweeps that have runs to train, each with its command for this folder of results and launcher."""
+N_SHOWN = 20
+"""Commands that are shown before an hour is over, where it is unknown how long they take."""
+
+Plan = Sequence[tuple[Sweep | Batch, str]]
+"""What is trained, each with its command for this folder of results and launcher."""
+
+
+def plan(given: argparse.Namespace, arguments: Arguments, launcher: Sequence[str] = ()) -> Plan:
+    """List what has runs to train: whole sweeps, or with ``--hours`` parts of them in the order of what they decide."""
     selection = Selection(read_store(arguments.results, may_be_empty=True), arguments.select)
-    chosen = narrowed(sweeps(selection), table=table, method=method, dataset=dataset)
+    names = {"table": given.table, "method": given.method, "dataset": given.dataset}
+    found: Sequence[Sweep | Batch]
+    if given.hours is None:
+        found = [sweep for sweep in narrowed(sweeps(selection), **names) if sweep.n_missing]
+    else:
+        batches = schedule(selection, scores(selection))
+        found = narrowed(batches, **names) if batches else []
     elsewhere = [] if arguments.results == Path("results") else [f"paths.results={arguments.results}"]
     words = shlex.join([*elsewhere, *launcher])
-    return [(sweep, _with(sweep.command, words)) for sweep in chosen if sweep.n_missing]
+    return [(item, _with(item.command, words)) for item in found]
 
 
 def _with(command: str, words: str) -> str:
     return " ".join(filter(None, [command.removesuffix(" -m"), words, "-m"]))
 
 
-def describe(planned: Sequence[tuple[Sweep, str]]) -> str:
-    """Write the plan: what is missing, how many runs, which command."""
+def describe(planned: Plan, hours: float | None = None) -> str:
+    """Write the plan: what is missing, how many runs, which command; with hours, how far they are expected to reach."""
     if not planned:
         return "nothing to do: every run is stored"
-    lines = []
-    for sweep, command in planned:
-        again = (
-            f"; {sweep.n_again} stored without their directories are trained again" if sweep.n_again else ""
-        )
-        lines.append(f"{sweep.what} ({sweep.table}): {sweep.n_missing} of {sweep.n_runs} runs{again}")
-        lines.append(f"  {command}")
-    total = sum(sweep.n_missing + sweep.n_again for sweep, _ in planned)
+    lines, spent, shown = [], 0.0, 0
+    for item, command in planned:
+        if hours is not None and (spent >= hours or shown == N_SHOWN):
+            break
+        lines += [_line(item), f"  {command}"]
+        spent += item.hours or 0.0 if isinstance(item, Batch) else 0.0
+        shown += 1
+    if hours is not None:
+        rest = f"; {len(planned) - shown} more commands come after them" if shown < len(planned) else ""
+        return "\n".join([*lines, f"{hours:g} hours, of which these are expected to take {spent:.1f}{rest}"])
+    total = sum(item.n_missing + item.n_again for item, _ in planned if isinstance(item, Sweep))
     return "\n".join([*lines, f"{total} runs in {len(planned)} sweeps"])
+
+
+def _line(item: Sweep | Batch) -> str:
+    if isinstance(item, Batch):
+        long = "of unknown length" if item.hours is None else f"about {item.hours:.1f} hours"
+        return f"{item.what}: {item.n_missing} runs, {long}, for {', '.join(item.decides)}"
+    again = f"; {item.n_again} stored without their directories are trained again" if item.n_again else ""
+    return f"{item.what} ({item.table}): {item.n_missing} of {item.n_runs} runs{again}"
 
 
 class Stopped(Exception):
@@ -74,31 +103,65 @@ class Stopped(Exception):
         self.number = number
 
 
-def run_all(planned: Sequence[tuple[Sweep, str]], train: Sequence[str]) -> int:
-    """Run one command after another, whatever becomes of each; ``train`` stands in the place of python train.py.
+class TimeOver(Exception):
+    """The hours are over, and the sweep that was running has ended."""
+
+
+def replanned(make_plan: Callable[[], Plan]) -> Iterator[tuple[Sweep | Batch, str]]:
+    """Yield what comes first in a plan that is made anew each time, for a search decides which setting goes on."""
+    begun: set[str] = set()
+    while following := [(item, command) for item, command in make_plan() if command not in begun]:
+        begun.add(following[0][1])
+        yield following[0]
+
+
+def run_all(
+    planned: Iterable[tuple[Sweep | Batch, str]], n: int, train: Sequence[str], hours: float | None = None
+) -> int:
+    """Run one command after another, whatever becomes of each.
+
+    Args:
+        planned: the commands.
+        n: how many they are.
+        train: stands in the place of python train.py.
+        hours: after which the command that runs is told to stop.
 
     Returns:
-        The exit status: 0; 1 if a sweep failed; 128 and the signal's number after a signal.
+        The exit status: 0, also at the end of the hours; 1 if a sweep failed; 128 and the signal's number after one.
     """
-    failed = []
-    for number, (sweep, command) in enumerate(planned, start=1):
-        print(f"\n[{number}/{len(planned)}] {command}", flush=True)
+    failed, until = [], math.inf if hours is None else time.monotonic() + 3600 * hours
+    for number, (item, command) in enumerate(planned, start=1):
+        print(f"\n[{number}/{n}] {command}", flush=True)
         try:
-            status = run([*train, *shlex.split(command)[2:]])
+            status = run([*train, *shlex.split(command)[2:]], until)
         except Stopped as stopped:
-            print(f"\nstopped at {sweep.what}; start again to go on", file=sys.stderr)
+            print(f"\nstopped at {item.what}; start again to go on", file=sys.stderr)
             return 128 + stopped.number
+        except TimeOver:
+            print(f"\nthe hours are over at {item.what}; start again to go on", file=sys.stderr)
+            break
         if status:
-            failed.append(f"  {sweep.what}: exit status {status}\n    {command}")
+            failed.append(f"  {item.what}: exit status {status}\n    {command}")
     if failed:
-        print(f"\n{len(failed)} of {len(planned)} sweeps failed:", *failed, sep="\n", file=sys.stderr)
+        print(f"\n{len(failed)} of {n} sweeps failed:", *failed, sep="\n", file=sys.stderr)
     return int(bool(failed))
 
 
-def run(command: Sequence[str]) -> int:
-    """Run a command, hand signals on to it, and wait until it has ended; its exit status, or Stopped after a signal.
+def run(command: Sequence[str], until: float = math.inf) -> int:
+    """Run a command, hand signals on to it, and wait until it has ended.
 
     It has a process group of its own, because a terminal's Ctrl-C would otherwise reach it twice.
+
+    Args:
+        command: its words.
+        until: when, on the monotonic clock, it is told to stop.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        Stopped: after a signal.
+        TimeOver: if it was told to stop because its time was over.
     """
     came: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
@@ -108,19 +171,48 @@ def run(command: Sequence[str]) -> int:
         for child in children:
             child.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in STOPPING}
-    try:
-        with subprocess.Popen(command, process_group=0) as child:
-            for number in came:  # before there was a child
-                child.send_signal(number)
-            children.append(child)
+    with _handled(hand_on), subprocess.Popen(command, process_group=0) as child:
+        for number in came:  # before there was a child
+            child.send_signal(number)
+        children.append(child)
+        over = False
+        try:
+            status = child.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            over = True
+            child.send_signal(signal.SIGTERM)
             status = child.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if came:
         raise Stopped(came[0])
+    if over:
+        raise TimeOver
     return status
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def positive(text: str) -> float:
+    """Read a number of hours for argparse."""
+    hours = float(text)
+    if not 0 < hours < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of hours above 0")
+    return hours
+
+
+def evaluations(planned: Plan, arguments: Arguments) -> list[str]:
+    """List the commands that evaluate what a plan trains, for the rows of the scorecard that it decides."""
+    wanted = {id_ for item, _ in planned if isinstance(item, Batch) for id_ in item.decides}
+    selection = Selection(read_store(arguments.results, may_be_empty=True), arguments.select)
+    all_of_them = [c for score in scores(selection) if score.id in wanted for c in score.commands]
+    return list(dict.fromkeys(c for c in all_of_them if "evaluate.py" in c))
 
 
 def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
@@ -134,6 +226,7 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
     )
     for name in ("table", "method", "dataset"):
         parser.add_argument(f"--{name}", default="", metavar="NAME")
+    parser.add_argument("--hours", type=positive, metavar="N")
     parser.add_argument("--launcher", choices=LAUNCHERS)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
@@ -142,9 +235,19 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
     arguments = parse([word for word in given.words if word not in launcher])
     if given.launcher:
         launcher.insert(0, f"hydra/launcher={given.launcher}")
-    planned = plan(arguments, given.table, given.method, given.dataset, launcher)
-    print(describe(planned))
-    return 0 if given.dry_run else run_all(planned, train)
+    planned = plan(given, arguments, launcher)
+    print(describe(planned, given.hours))
+    if given.dry_run:
+        return 0
+    if given.hours is None:
+        return run_all(planned, len(planned), train)
+    status = run_all(replanned(lambda: plan(given, arguments, launcher)), len(planned), train, given.hours)
+    if planned:
+        print(
+            "\nThen evaluate the networks, and make the tables:", *evaluations(planned, arguments), sep="\n  "
+        )
+        print("  make reproduce-tables")
+    return status
 
 
 if __name__ == "__main__":

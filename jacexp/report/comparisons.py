@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from jacexp.report import commands
-from jacexp.report.figure_size import size_table
-from jacexp.report.paper import SIZES, TABLE1, Experiment, grid_size, size_experiment
-from jacexp.report.select import Choice, Selection, Setting
+from jacexp.report.curves import size_table
+from jacexp.report.paper import SIZE_METHODS, SIZES, TABLE1, Experiment, grid_size, size_experiment
+from jacexp.report.select import Choice, Selection, Setting, percent
 from jacexp.report.stats import Evidence, at_least, greater, less, within, within_draws
-from jacexp.report.tables import percent
 
 Test = Callable[[Selection, Experiment], list[Evidence]]
 """Maps the stored runs and an experiment to the parts of a claim."""
@@ -187,7 +186,7 @@ def relative_gains(selection: Selection, *, augmented: bool) -> pd.DataFrame:
     table = size_table(selection, augmented=augmented)
     none, pred = (
         table[table["method"] == m].pivot_table("error", "seed", "size").reindex(columns=list(SIZES))
-        for m in ("none", "pred_ibp")
+        for m in SIZE_METHODS
     )
     gains = 100 * (none - pred) / none
     return gains.dropna(axis="columns", thresh=MIN_SEEDS).dropna()
@@ -199,15 +198,10 @@ def _size_leaf(selection: Selection, what: str, test: str, *augmented: bool) -> 
         what=what,
         test=test,
         commands=tuple(
-            commands.train_sizes(m, SIZES, e, selection.how)
-            for e in smallest.values()
-            for m in ("none", "pred_ibp")
+            commands.train_sizes(m, SIZES, e, selection.how) for e in smallest.values() for m in SIZE_METHODS
         ),
         cells=tuple(
-            (size_experiment(size, augmented=a), m)
-            for a in augmented
-            for size in SIZES
-            for m in ("none", "pred_ibp")
+            (size_experiment(size, augmented=a), m) for a in augmented for size in SIZES for m in SIZE_METHODS
         ),
     )
 

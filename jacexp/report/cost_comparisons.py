@@ -8,7 +8,7 @@ import pandas as pd
 from jacexp.report import commands
 from jacexp.report.comparisons import Test
 from jacexp.report.curve_comparisons import curve_leaf
-from jacexp.report.figure_cost import error_curves
+from jacexp.report.curves import error_curves
 from jacexp.report.paper import METHODS, P1_BATCH, TABLE1, Experiment
 from jacexp.report.select import Selection
 from jacexp.report.stats import Evidence, exponential, greater, less, within

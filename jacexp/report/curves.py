@@ -1,13 +1,14 @@
 """The curves of the networks that stand for each method: counts in, percent and percentage points out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from jacexp.report.paper import Experiment
-from jacexp.report.select import Selection
+from jacexp.report.paper import EXPERIMENTS, SIZE_METHODS, SIZES, Experiment, size_experiment
+from jacexp.report.select import Selection, percent
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Curves:
     """What was put aside and what the self-checks say, one sentence each."""
 
     def networks(self, method: str) -> list[int]:
-        """Give the seeds of a method's networks."""
+        """Return the seeds of a method's networks."""
         return sorted(self.points.loc[self.points["method"] == method, "seed"].unique())
 
     def band(self, method: str, column: str) -> pd.DataFrame:
-        """Give the mean and the standard deviation (n − 1; 0 for one network) over a method's networks, by value."""
+        """Return the mean and the standard deviation (n − 1; 0 for one network) over a method's networks, by value."""
         mine = self.points[self.points["method"] == method].dropna(subset=[column])
         by_value = mine.groupby("value")
         flagged = by_value["check"].agg(lambda flags: any(flags != ""))
@@ -40,7 +41,7 @@ class Curves:
         )
 
     def table(self, method: str, column: str) -> pd.DataFrame:
-        """Give a column as a table, one row a seed, one column a value; points that a network lacks are left out."""
+        """Return a column as a table, one row a seed, one column a value; points that a network lacks are left out."""
         mine = self.points[self.points["method"] == method]
         return mine.pivot_table(index="seed", columns="value", values=column).dropna(axis="columns")
 
@@ -144,3 +145,55 @@ def distances_of(selection: Selection, experiment: Experiment, seed: int) -> pd.
         if stored is not None:
             columns[method] = stored.set_index("index")["distance"]
     return pd.DataFrame(columns).dropna()
+
+
+BOUNDS: Mapping[str, str] = {"bound_reshaped_error": "reshaped", "bound_operator_error": "operator"}
+"""The statistics of ``eval=jacobian`` that say how far the product of the layers' norms is off.
+
+The paper's product takes a kernel as a matrix, ``reshaped``; the one that is a bound takes the ``operator``.
+"""
+
+
+@dataclass(frozen=True)
+class ErrorCurves:
+    """The relative errors of one set's networks."""
+
+    experiment: Experiment
+    iterations: Curves
+    """Of n power iterations, on spec's networks."""
+    bounds: Mapping[str, pd.Series]
+    """Of the products of the layers' norms on spec_bound's networks, by seed, by the name in `BOUNDS`."""
+
+    @property
+    def bound(self) -> pd.Series:
+        """The relative error of the paper's product, by seed."""
+        return self.bounds["reshaped"]
+
+
+def error_curves(selection: Selection) -> ErrorCurves:
+    """Return the relative errors on the first LeNet set that has them; the paper does not say on which it drew them."""
+    found = [_error_curves(selection, e) for e in EXPERIMENTS["P2"] if e.model == "lenet"]
+    return next((f for f in found if f.iterations.networks("spec")), found[0])
+
+
+def _error_curves(selection: Selection, experiment: Experiment) -> ErrorCurves:
+    bounds = {}
+    for statistic, name in BOUNDS.items():
+        points = curves_of(selection, experiment, "jacobian", statistic).points
+        bounds[name] = points[points["method"] == "spec_bound"].set_index("seed")["mean"].abs()
+    return ErrorCurves(experiment, curves_of(selection, experiment, "jacobian", "relative_error"), bounds)
+
+
+def size_table(selection: Selection, *, augmented: bool) -> pd.DataFrame:
+    """Return the test error of both methods at every size that is stored.
+
+    Returns:
+        One row a method, size and seed: method, size, seed, error (%), strength of the chosen setting.
+    """
+    rows = []
+    for size in SIZES:
+        for method in SIZE_METHODS:
+            choice = selection.choice(size_experiment(size, augmented=augmented), method)
+            strength = choice.best.strength if choice.best else None
+            rows += [(method, size, seed, error, strength) for seed, error in percent(choice).items()]
+    return pd.DataFrame(rows, columns=["method", "size", "seed", "error", "strength"])

@@ -1,58 +1,18 @@
 """P2 Figure 5: what the spectral norm costs, and how far from it one ends up."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from jacexp.report import commands, style
-from jacexp.report.curves import Curves, curves_of
+from jacexp.report.curves import ErrorCurves, error_curves
 from jacexp.report.drawing import Drawing, Drawn, Gap, caption, gaps_of, lacking, not_run
-from jacexp.report.paper import EXPERIMENTS, Experiment
 from jacexp.report.select import Selection
 from jacexp.report.stats import summarize
 from jacexp.report.timings import comparable
 
 METHODS = ("spec", "spec_bound", "analytical", "none")
 """The lines of the left panel; ``analytical`` computes all rows of the Jacobian and their singular values."""
-
-BOUNDS: Mapping[str, str] = {"bound_reshaped_error": "reshaped", "bound_operator_error": "operator"}
-"""The statistics of ``eval=jacobian`` that say how far the product of the layers' norms is off.
-
-The paper's product takes a kernel as a matrix, ``reshaped``; the one that is a bound takes the ``operator``.
-"""
-
-
-@dataclass(frozen=True)
-class ErrorCurves:
-    """The relative errors of one set's networks."""
-
-    experiment: Experiment
-    iterations: Curves
-    """Of n power iterations, on spec's networks."""
-    bounds: Mapping[str, pd.Series]
-    """Of the products of the layers' norms on spec_bound's networks, by seed, by the name in `BOUNDS`."""
-
-    @property
-    def bound(self) -> pd.Series:
-        """The relative error of the paper's product, by seed."""
-        return self.bounds["reshaped"]
-
-
-def error_curves(selection: Selection) -> ErrorCurves:
-    """Give the relative errors on the first LeNet set that has them; the paper does not say on which it drew them."""
-    found = [_error_curves(selection, e) for e in EXPERIMENTS["P2"] if e.model == "lenet"]
-    return next((f for f in found if f.iterations.networks("spec")), found[0])
-
-
-def _error_curves(selection: Selection, experiment: Experiment) -> ErrorCurves:
-    bounds = {}
-    for statistic, name in BOUNDS.items():
-        points = curves_of(selection, experiment, "jacobian", statistic).points
-        bounds[name] = points[points["method"] == "spec_bound"].set_index("seed")["mean"].abs()
-    return ErrorCurves(experiment, curves_of(selection, experiment, "jacobian", "relative_error"), bounds)
 
 
 def draw(selection: Selection) -> Drawn:

@@ -7,26 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jacexp.report import style
+from jacexp.report.curves import size_table
 from jacexp.report.drawing import Drawing, Drawn, Gap, caption, not_run
-from jacexp.report.paper import SIZES, size_experiment
-from jacexp.report.plan import SIZE_METHODS, size_sweep
+from jacexp.report.paper import SIZE_METHODS, SIZES
 from jacexp.report.select import Selection
-from jacexp.report.tables import percent
-
-
-def size_table(selection: Selection, *, augmented: bool) -> pd.DataFrame:
-    """Give the test error of both methods at every size that is stored.
-
-    Returns:
-        One row a method, size and seed: method, size, seed, error (%), strength of the chosen setting.
-    """
-    rows = []
-    for size in SIZES:
-        for method in SIZE_METHODS:
-            choice = selection.choice(size_experiment(size, augmented=augmented), method)
-            strength = choice.best.strength if choice.best else None
-            rows += [(method, size, seed, error, strength) for seed, error in percent(choice).items()]
-    return pd.DataFrame(rows, columns=["method", "size", "seed", "error", "strength"])
+from jacexp.report.sweeps import size_sweep
 
 
 def draw(selection: Selection) -> Drawn:

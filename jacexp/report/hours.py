@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from jacexp.report.missing import missing_runs
+from jacexp.report.grid import missing_runs
 from jacexp.report.paper import N_TRAIN, Experiment
 from jacexp.report.select import Selection
 

@@ -176,6 +176,9 @@ P1_BATCH = 32
 SIZES = (1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 30_000, 60_000)
 """Training images of P1 Figure 4."""
 
+SIZE_METHODS = ("none", "pred_ibp")
+"""The methods of P1 Figure 4."""
+
 
 def size_experiment(size: int, *, augmented: bool) -> Experiment:
     """Describe one size of P1 Figure 4: 100 epochs plain, 150 with augmentation, 5 seeds (P1 Section 5.4)."""

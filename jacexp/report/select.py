@@ -136,6 +136,15 @@ def describe(setting: Setting) -> str:
     return ", ".join(shown if precision == "32" else [*shown, f"precision = {precision}"])
 
 
+def percent(choice: Choice) -> pd.Series:
+    """Return the test result of a choice's networks, by seed: error in percent for P1, accuracy for P2."""
+    runs = choice.runs.set_index("seed")
+    if runs.empty:
+        return pd.Series(dtype=float)
+    accuracy = 100 * runs["n_test_correct"] / runs["n_test"]
+    return 100 - accuracy if choice.experiment.paper == "P1" else accuracy
+
+
 def settings_of(runs: pd.DataFrame) -> list[Setting]:
     """Group the runs of one method and variant into settings."""
     if runs.empty:

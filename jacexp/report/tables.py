@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jacexp.report import commands
-from jacexp.report.missing import lack
+from jacexp.report.grid import lack
 from jacexp.report.paper import (
     CITATION,
     EXPERIMENTS,
@@ -18,7 +18,7 @@ from jacexp.report.paper import (
     Experiment,
     Printed,
 )
-from jacexp.report.select import Choice, Selection, Setting
+from jacexp.report.select import Choice, Selection, Setting, percent
 from jacexp.report.stats import Summary, summarize
 from jacexp.report.timings import comparable
 
@@ -100,15 +100,6 @@ def table(selection: Selection, paper: str) -> Table:
     quantity = "test error, %" if paper == "P1" else "test accuracy, %"
     others = [e for e in selection.others if e.paper == paper]
     return Table(paper, quantity, tuple(_block(selection, e) for e in (*EXPERIMENTS[paper], *others)))
-
-
-def percent(choice: Choice) -> pd.Series:
-    """Give the test result of a choice's networks, by seed: error in percent for P1, accuracy for P2."""
-    runs = choice.runs.set_index("seed")
-    if runs.empty:
-        return pd.Series(dtype=float)
-    accuracy = 100 * runs["n_test_correct"] / runs["n_test"]
-    return 100 - accuracy if choice.experiment.paper == "P1" else accuracy
 
 
 def _block(selection: Selection, experiment: Experiment) -> Block:

@@ -126,11 +126,11 @@ def test_launchers_are_those_that_there_are(reproduce, train, tmp_path):
     assert not train[1].exists()
 
 
-def test_make_hands_over_a_launcher():
+def test_make_hands_over_a_launcher_and_hours():
     dry = ["make", "-n", "--no-print-directory", "-o", "setup"]
-    command = [*dry, "reproduce-runs", "LAUNCHER=ray", "ARGS=hydra.launcher.num_cpus=2"]
+    command = [*dry, "reproduce-runs", "LAUNCHER=ray", "HOURS=8", "ARGS=hydra.launcher.num_cpus=2"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "--launcher 'ray'" in said
+    assert "--launcher 'ray' --hours '8'" in said
     assert said.split()[-1] == "hydra.launcher.num_cpus=2"
 
 
@@ -148,8 +148,8 @@ def test_a_signal_ends_it_after_the_sweep_has_saved(tmp_path, number):
     code = f"""
 import runpy, sys
 script = runpy.run_path({str(PATH)!r})
-planned = script["plan"](script["parse"]([{f"paths.results={tmp_path}"!r}]), "p2-table1", "", "kmnist")
-sys.exit(script["run_all"](planned, [sys.executable, {str(stand_in)!r}, {str(log)!r}]))
+words = ["--table=p2-table1", "--dataset=kmnist", {f"paths.results={tmp_path}"!r}]
+sys.exit(script["main"](words, [sys.executable, {str(stand_in)!r}, {str(log)!r}]))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen(
@@ -173,6 +173,86 @@ sys.exit(script["run_all"](planned, [sys.executable, {str(stand_in)!r}, {str(log
     )  # or the terminal's signal would come beside the parent's
     assert "[2/5]" not in out
     assert err == "\nstopped at spec on kmnist; start again to go on\n"
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """FashionMNIST with one setting a method, half an hour a run."""
+    tables = Tables()
+    for method in ("spec", "frob", "spec_bound", "l2", "none"):
+        for seed in range(2):
+            lam = "" if method == "none" else 0.01
+            tables.run(FMNIST, method, seed, lam=lam, lr=0.01, batch_size=32, train_s=1800.0)
+    return tables, tmp_path / "results"
+
+
+def test_hours_are_planned_by_what_is_decided_and_by_the_times_of_runs_like_it(
+    reproduce, train, searched, capsys
+):
+    tables, results = searched
+    words = ["--hours", "7", "--dry-run", f"paths.results={tables.write(results)}"]
+    assert reproduce.main(words, train[0]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == (
+        "spec on fmnist: 6 runs, about 3.0 hours, "
+        "for P2-a/fmnist, P2-b-noise/fmnist, P2-b-attack/fmnist, P2-c/fmnist"
+    )
+    assert said[1].startswith(
+        "  python train.py +method=spec dataset=fmnist train.lr=0.01 train.batch_size=32 "
+        "method.lam=0.0001,0.001,0.1 seed=0,1 paths.results="
+    )
+    assert [line.split()[0] for line in said[0:-1:2]] == ["spec", "frob", "spec_bound"]
+    assert said[-1].startswith("7 hours, of which these are expected to take 9.0; ")
+    assert not train[1].exists()
+
+
+def test_a_search_decides_which_setting_goes_on(reproduce, searched, tmp_path, capsys):
+    tables, results = searched
+    tables.write(results)
+    code = f"""
+import sys
+from pathlib import Path
+from tests.scripts.test_reproduce import FMNIST, Tables
+log = Path({str(tmp_path / "log")!r})
+with log.open("a") as file:
+    print(*sys.argv[1:], file=file)
+if "method.lam=0.0001,0.001,0.1" in sys.argv:
+    tables = Tables()
+    for lam in (0.0001, 0.001, 0.01, 0.1):
+        for seed in range(2):
+            val = 0.95 if lam == 0.1 else 0.9
+            tables.run(FMNIST, "spec", seed, lam=lam, lr=0.01, batch_size=32, val=val, train_s=1800.0)
+    tables.write(Path({str(results)!r}))
+"""
+    words = ["--hours=1", "--method=spec", "--dataset=fmnist", f"paths.results={results}"]
+    assert reproduce.main(words, [sys.executable, "-c", code]) == 0
+    begun = (tmp_path / "log").read_text().splitlines()
+    assert "method.lam=0.0001,0.001,0.1 seed=0,1 " in begun[0]
+    assert "method.lam=0.1 seed=2,3,4 " in begun[1]
+    assert "python scripts/evaluate.py" not in capsys.readouterr().err
+
+
+def test_the_end_of_the_hours_stops_the_sweep_that_runs_and_lets_it_save(
+    reproduce, searched, tmp_path, capsys
+):
+    tables, results = searched
+    stand_in, log = tmp_path / "slow.py", tmp_path / "log"
+    stand_in.write_text(SLOW)
+    words = ["--hours", str(5 / 3600), "--dataset=fmnist", f"paths.results={tables.write(results)}"]
+    assert reproduce.main(words, [sys.executable, str(stand_in), str(log)]) == 0
+    assert (tmp_path / "saved").read_text() == "once "
+    out, err = capsys.readouterr()
+    assert err == "\nthe hours are over at spec on fmnist; start again to go on\n"
+    assert out.splitlines()[-1] == "  make reproduce-tables"
+    assert out.count("[1/") == 1
+    assert "[2/" not in out
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "x"])
+def test_hours_are_a_number_above_zero(reproduce, train, tmp_path, hours):
+    with pytest.raises(ConfigError, match="--hours"):
+        reproduce.main([f"--hours={hours}", f"paths.results={tmp_path}"], train[0])
+    assert not train[1].exists()
 
 
 def test_the_script_runs_without_torch_and_answers_wrong_words(tmp_path):

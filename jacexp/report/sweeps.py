@@ -3,15 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from jacexp.errors import ConfigError
 from jacexp.report import commands
-from jacexp.report.missing import missing_runs, n_runs, stored_runs
-from jacexp.report.paper import EXPERIMENTS, METHODS, SIZES, size_experiment
+from jacexp.report.grid import missing_runs, n_runs, stored_runs
+from jacexp.report.paper import EXPERIMENTS, METHODS, SIZE_METHODS, SIZES, size_experiment
 from jacexp.report.select import Choice, Selection
-
-SIZE_METHODS = ("none", "pred_ibp")
-"""The methods of P1 Figure 4."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +80,36 @@ def sweeps(selection: Selection) -> list[Sweep]:
     return [*table_sweeps(selection, "P2"), *table_sweeps(selection, "P1"), *size_sweeps(selection)]
 
 
-def narrowed(
-    planned: Sequence[Sweep], *, table: str = "", method: str = "", dataset: str = ""
-) -> list[Sweep]:
-    """Keep the sweeps of some tables, methods and data sets.
+class Planned(Protocol):
+    """What is trained by one command."""
+
+    @property
+    def table(self) -> str:
+        """The table or figure."""
+
+    @property
+    def method(self) -> str:
+        """The method."""
+
+    @property
+    def dataset(self) -> str:
+        """The data set."""
+
+
+T = TypeVar("T", bound=Planned)
+
+
+def narrowed(planned: Sequence[T], *, table: str = "", method: str = "", dataset: str = "") -> list[T]:
+    """Keep what is trained for some tables, methods and data sets.
 
     Args:
-        planned: all sweeps.
+        planned: sweeps, or batches of a schedule.
         table: names joined by commas, ``p2-table1`` or ``p1-figure4`` (or ``p1-fig4``); empty keeps all.
         method: likewise.
         dataset: likewise.
 
     Returns:
-        The sweeps that match all three, in their order.
+        What matches all three, in its order.
 
     Raises:
         ConfigError: for a name that is not there, with those that are.
@@ -105,11 +120,11 @@ def narrowed(
     for key, names in wanted.items():
         if not names:
             continue
-        there = list(dict.fromkeys(getattr(sweep, key) for sweep in kept))
+        there = list(dict.fromkeys(getattr(item, key) for item in kept))
         unknown = [name for name in names.split(",") if name not in there]
         if unknown:
             raise ConfigError(f"{key}={unknown[0]} is not among {', '.join(there)}{said}")
-        kept = [sweep for sweep in kept if getattr(sweep, key) in names.split(",")]
+        kept = [item for item in kept if getattr(item, key) in names.split(",")]
         said += f"{' with' if not said else ''} {key}={names}"
     return kept
 

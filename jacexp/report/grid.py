@@ -1,4 +1,4 @@
-"""What a cell of the papers lacks: runs of its grid, counted one by one."""
+"""The grid of a cell of the papers, point by point: which of its runs are over, and which are missing."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -14,7 +14,7 @@ def n_runs(choice: Choice) -> int:
 
 def missing_runs(choice: Choice) -> int:
     """Count the runs of the cell's grid that are not over; one that failed is not, for it will be tried again."""
-    return sum(len(seeds) for seeds in _missing_seeds(choice))
+    return sum(len(seeds) for _, seeds in missing_seeds(choice))
 
 
 def stored_runs(choice: Choice) -> list[str]:
@@ -23,24 +23,24 @@ def stored_runs(choice: Choice) -> list[str]:
     return [
         str(run)
         for setting in choice.settings
-        if any(_is_at(setting, point) for point in points)
+        if any(is_at(setting, point) for point in points)
         for run, seed in zip(setting.runs["run"], setting.seeds, strict=True)
         if _is_over(setting, seed)
     ]
 
 
 def lack(choice: Choice) -> str:
-    """Say what a cell of the paper lacks: everything, seeds or a part of the grid; empty if nothing."""
+    """Return in words what a cell of the paper lacks: everything, seeds or a part of the grid; empty if nothing."""
     if not choice.settings:
         return "not run"
     lacks = []
     if choice.best and choice.missing_seeds:
         lacks.append(f"seeds {', '.join(map(str, choice.missing_seeds))}")
-    unsearched = sum(not any(_is_at(s, point) for s in choice.settings) for point in _points(choice))
+    unsearched = sum(not any(is_at(s, point) for s in choice.settings) for point in _points(choice))
     if unsearched:
         lacks.append(f"{unsearched} settings of the grid")
     begun = missing_runs(choice) - unsearched * (choice.experiment.n_seeds or 0)
-    if choice.best and any(_is_at(choice.best, point) for point in _points(choice)):
+    if choice.best and any(is_at(choice.best, point) for point in _points(choice)):
         begun -= len(choice.missing_seeds)
     if begun > 0:
         lacks.append(f"{begun} runs of settings that are begun")
@@ -53,17 +53,18 @@ def _points(choice: Choice) -> Iterator[Mapping[str, float]]:
     yield from (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
 
 
-def _missing_seeds(choice: Choice) -> Iterator[set[int]]:
-    """Give the seeds that each point of the grid lacks, in the setting there that has most of them."""
+def missing_seeds(choice: Choice) -> Iterator[tuple[Mapping[str, float], set[int]]]:
+    """Go through the points of the grid with the seeds that each lacks, in the setting there that has most of them."""
     for point in _points(choice):
-        here = [s for s in choice.settings if _is_at(s, point)]
+        here = [s for s in choice.settings if is_at(s, point)]
         over = [{seed for seed in s.seeds if _is_over(s, seed)} for s in here]
-        yield set(range(choice.experiment.n_seeds or 0)) - max(over, key=len, default=set())
+        yield point, set(range(choice.experiment.n_seeds or 0)) - max(over, key=len, default=set())
 
 
 def _is_over(setting: Setting, seed: int) -> bool:
     return setting.lost.get(seed) != "failed"
 
 
-def _is_at(setting: Setting, point: Mapping[str, float]) -> bool:
+def is_at(setting: Setting, point: Mapping[str, float]) -> bool:
+    """Tell whether a setting is at a point of the grid."""
     return all(setting.values.get(column) == value for column, value in point.items())

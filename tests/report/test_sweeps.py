@@ -3,8 +3,8 @@
 import pytest
 
 from jacexp.errors import ConfigError
-from jacexp.report import plan
-from jacexp.report.missing import lack, missing_runs, n_runs
+from jacexp.report import sweeps as plan
+from jacexp.report.grid import lack, missing_runs, n_runs
 from jacexp.report.paper import BETAS, EXPERIMENTS, SIZES, size_experiment
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
