@@ -134,10 +134,10 @@ def main(words: Sequence[str]) -> int:
     find(name).settings("", settings)
     if root is not None and not root.is_dir():
         raise ConfigError(f"paths.data={root} is no folder")
-    for error in merge_runs(results):
-        print(f"warning: {error}", file=sys.stderr)
     runs, failed = matching(results, filters), 0
     check_store(results)
+    for error in merge_runs(results):
+        print(f"warning: {error}", file=sys.stderr)
     for number, run in enumerate(runs, start=1):
         label = f"{number}/{len(runs)} {run}"
         try:
