@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.batchnorm import BatchNorm
 from jacexp.jacobian.linear import Conv2d, Linear
 from jacexp.jacobian.passes import PassesLinearization
 
@@ -26,7 +25,7 @@ class Layer(NamedTuple):
     """Of one pass, for one sample."""
     first: bool
     """Whether no layer with parameters comes before it."""
-    forked: bool
+    apart: bool
     """Whether train-mode batch norm comes after it, where the loss's adjoint and the Jacobian's part."""
 
 
@@ -53,17 +52,11 @@ def layers_of(net: nn.Module, x: Tensor) -> list[Layer]:
     with torch.no_grad():
         lin = PassesLinearization(net, x, inputs.__setitem__, move_statistics=False)
         lin.adjoints(torch.zeros_like(lin.logits), outputs.__setitem__)
-    forked = [False] * (len(lin.rules) + 1)
-    for number in reversed(range(len(lin.rules))):
-        rule = lin.rules[number]
-        parts = forked[number + 1] or (isinstance(rule, BatchNorm) and rule.train)
-        for i in lin.program.steps[number].inputs:
-            forked[i] = forked[i] or parts
     return [
         Layer(
             outputs[number][0].numel() * rule.W[0].numel(),
             not any(lin.program.upstream[i] for i in lin.program.steps[number].inputs),
-            forked[number + 1],
+            lin.apart[number + 1],
         )
         for number, rule in enumerate(lin.rules)
         if isinstance(rule, Linear | Conv2d)
@@ -87,7 +80,7 @@ def passes(method: str, layer: Layer, *, n_iter: int = 1, n_proj: int = 1, n_tan
         ConfigError: for a method without passes of its own.
     """
     kept = not layer.first  # the loss's own Bx ends after the first layer
-    again = layer.forked  # the loss's Bx, where it is not the Jacobian's
+    again = layer.apart  # the loss's Bx, where it is not the Jacobian's
     if method not in METHODS:
         raise ConfigError(f"method={method!r} is not made of passes; choose one of {', '.join(METHODS)}")
     counts = {

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jacexp.jacobian.rules import Rule, joined, register_rule, rows
+from jacexp.jacobian.autograd import uses_batch_statistics
+from jacexp.jacobian.rules import Rule, joined, register_rule
 
 aten = torch.ops.aten
 
@@ -22,7 +23,7 @@ class BatchNorm(Rule):
         """Read γ, β and the statistics."""
         self.layer = layer
         self.gamma, self.beta = self.parameters = (layer.weight, layer.bias)
-        self.train = layer.training or layer.running_mean is None
+        self.train = self.coupled = uses_batch_statistics(layer)
         self.moves = layer.training and layer.track_running_stats
         self.loss_gradients: tuple[Tensor, Tensor] | None = None
 
@@ -56,11 +57,11 @@ class BatchNorm(Rule):
 
     transpose = tangent
 
-    def backward(self, u: Tensor, n: int, fork: bool) -> Tensor:
+    def backward(self, u: Tensor, n: int, shared: bool) -> Tensor:
         """The loss through μ and s for its n rows, γ/s for the others."""
         if n == 0 or not self.train:
             return self.transpose(u)
-        dy, others = u[:n], u if fork and len(u) == n else u[n:]
+        dy, others = u[:n], u if shared else u[n:]
         dx = self._backward(dy)
         return torch.cat([dx, self.transpose(others)]) if len(others) else dx
 
@@ -81,12 +82,11 @@ class BatchNorm(Rule):
         return dx
 
     def gradients(
-        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1, shared: bool = False
     ) -> tuple[Tensor | None, ...]:
         """∂/∂γ = Σ dy (x − μ)/s + Σ u v/s, ∂/∂β = Σ dy: the penalty moves γ and not β."""
         if self.gamma is None:
             return None, None
-        shared = v and rows(v) == rows(u)
         adjoints = joined(u)
         if self.loss_gradients is None:
             self._backward(adjoints[: len(x)])

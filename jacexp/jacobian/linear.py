@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jacexp.jacobian.kernels import conv_transpose, conv_weight
-from jacexp.jacobian.rules import NoRuleError, Rule, joined, register_rule, rows
+from jacexp.jacobian.rules import NoRuleError, Rule, joined, register_rule
 
 
 class Weighted(Rule):
@@ -25,14 +25,13 @@ class Weighted(Rule):
             self.b = None if self.b is None else self.b.to(x.dtype)
 
     def weight(self, v: Tensor, u: Tensor) -> Tensor:
-        """Give ∂⟨u, F v⟩/∂W, summed over rows."""
+        """Compute ∂⟨u, F v⟩/∂W, summed over rows."""
         raise NotImplementedError
 
     def gradients(
-        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1, shared: bool = False
     ) -> tuple[Tensor | None, ...]:
-        """Give [x; v]ᵀ[dy; u] or, where dy = u, (x + v)ᵀ dy; the bias sees dy alone (Demyanov et al., 3.3)."""
-        shared = v and rows(v) == rows(u)
+        """[x; v]ᵀ[dy; u] or, where dy = u, (x + v)ᵀ dy; the bias sees dy alone (Demyanov et al., 3.3)."""
         a = x + v[0] if shared else joined([x, *v])
         adjoints = joined(u)
         # Whichever is smaller is scaled: a large matrix's gradient is written once and not touched again.
@@ -45,11 +44,11 @@ class Weighted(Rule):
         return dW, scale * self.bias_gradient(dy)
 
     def bias_gradient(self, dy: Tensor) -> Tensor:
-        """Give ∂⟨dy, b⟩/∂b, summed over rows and pixels."""
+        """Compute ∂⟨dy, b⟩/∂b, summed over rows and pixels."""
         return dy.sum([d for d in range(dy.ndim) if d != self.channel_dim(dy)])
 
     def channel_dim(self, y: Tensor) -> int:
-        """Say which dimension of the output b belongs to."""
+        """Return which dimension of the output b belongs to."""
         raise NotImplementedError
 
 

@@ -1,6 +1,7 @@
 """The passes engine: Jacobian products by the papers' explicit passes (Johansson et al., Algorithm 1)."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -78,20 +79,20 @@ class PassesLinearization:
         return self.program.sweep([rule.tangent for rule in self.rules], v, seen)
 
     def backward(
-        self, u: Tensor, *, loss: bool = False, fork: bool = False, seen: Seen | None = None
+        self, u: Tensor, *, loss: bool = False, shared: bool = False, seen: Seen | None = None
     ) -> Tensor:
         """Run from the logits to the input: backward mode, alone or together with the loss's own backward pass.
 
         Args:
             u: vectors at the logits, (k · B, C).
             loss: whether the first B rows are the loss's gradient, which is not wanted at the input.
-            fork: with ``loss`` and k = 1: that gradient is wanted as a Jacobian product too. See `Rule.backward`.
+            shared: whether that gradient is all there is, and wanted as a Jacobian product too. See `Rule.backward`.
             seen: told the number and the adjoint of the output of each step with parameters.
 
         Returns:
             Jᵀu, without the rows that are the loss's alone.
         """
-        product = self._pull(u, loss, fork, True, seen)
+        product = self._pull(u, loss, shared, True, seen)
         # No path from the input to the logits means J = 0.
         return self.x.new_zeros(len(u), *self.x.shape[1:]) if product is None else product
 
@@ -99,7 +100,16 @@ class PassesLinearization:
         """Run `backward` as far as there are parameters, for what ``seen`` is told of it."""
         self._pull(u, loss, False, False, seen)
 
-    def _pull(self, u: Tensor, loss: bool, fork: bool, to_input: bool, seen: Seen | None) -> Tensor | None:
+    @cached_property
+    def apart(self) -> list[bool]:
+        """For each value, whether a coupled layer comes after it, so that the loss and the Jacobian differ there."""
+        apart = [False] * (len(self.rules) + 1)
+        for number in reversed(range(len(self.rules))):
+            for i in self.program.steps[number].inputs:
+                apart[i] = apart[i] or apart[number + 1] or self.rules[number].coupled
+        return apart
+
+    def _pull(self, u: Tensor, loss: bool, shared: bool, to_input: bool, seen: Seen | None) -> Tensor | None:
         n = self.x.shape[0] if loss else 0
         upstream = self.program.upstream
         adjoints: dict[int, Tensor] = {len(self.rules): u}
@@ -110,33 +120,29 @@ class PassesLinearization:
             if seen is not None and self.program.weighted[number]:
                 seen(number, u)
             inputs, rule = self.program.steps[number].inputs, self.rules[number]
+            before = shared and not self.apart[number + 1]  # the rows are still those of both
+            after = before and not rule.coupled
             if any(upstream[i] for i in inputs):
-                parts = _parts(rule.backward(u, n, fork))
-                parts = [p if upstream[i] else _others(p, n) for i, p in zip(inputs, parts, strict=True)]
+                parts = _parts(rule.backward(u, n, before))
+                if after:  # written out where another branch brings them apart
+                    parts = [
+                        torch.cat([p, p]) if upstream[i] and self.apart[i] else p
+                        for i, p in zip(inputs, parts, strict=True)
+                    ]
+                else:
+                    parts = [p if upstream[i] else p[n:] for i, p in zip(inputs, parts, strict=True)]
             elif to_input:  # the loss's gradient stops where no parameters are left
-                parts = _parts(rule.transpose(_others(u, n) if upstream[number + 1] else u))
+                parts = _parts(rule.transpose(u if before or not upstream[number + 1] else u[n:]))
             else:
                 continue
             for i, part in zip(inputs, parts, strict=True):
-                adjoints[i] = _sum(adjoints[i], part) if i in adjoints else part
+                adjoints[i] = adjoints[i] + part if i in adjoints else part
         return adjoints.get(0) if to_input else None
 
 
-def _others(u: Tensor, n: int) -> Tensor:
-    """Leave out the loss's n rows, unless they stand for the Jacobian product too."""
-    return u[n:] if u.shape[0] > n else u
-
-
 def _parts(u: Any) -> Sequence[Tensor]:
-    """See a layer with one input as one with a list of inputs."""
+    """Treat a layer with one input as one with a list of inputs."""
     return u if isinstance(u, tuple | list) else [u]
-
-
-def _sum(a: Tensor, b: Tensor) -> Tensor:
-    """Add adjoints; rows that stand for two, of the loss and of a Jacobian product, are added to both."""
-    if len(a) < len(b):
-        a, b = b, a
-    return a + (b if len(a) == len(b) else torch.cat([b, b]))
 
 
 def fast_layout(x: Tensor) -> Tensor:

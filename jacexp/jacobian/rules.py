@@ -41,6 +41,10 @@ class Rule:
     parameters: tuple[Tensor | None, ...] = ()
     """The layer's own parameters, in the order of what `gradients` returns."""
 
+    coupled: bool = False
+    """Whether the loss sees more of the layer than its linearisation does, as in train-mode batch norm: from there on
+    the adjoints of the loss and of a Jacobian product of the same vector are not the same."""
+
     move_statistics: bool = True
     """Whether `forward` moves the layer's running statistics, if it has any and trains."""
 
@@ -48,27 +52,27 @@ class Rule:
         """Read the layer."""
 
     def forward(self, x: Tensor, /) -> Tensor:
-        """Give y = G(x) and keep what the passes need."""
+        """Compute y = G(x) and keep what the passes need."""
         raise NotImplementedError
 
     def tangent(self, v: Tensor, /) -> Tensor:
-        """Give F v, the derivative of `forward` in the direction v."""
+        """Compute F v, the derivative of `forward` in the direction v."""
         raise NotImplementedError
 
     def transpose(self, u: Tensor, /) -> Any:
-        """Give Fᵀu, so that ⟨u, F v⟩ = ⟨Fᵀu, v⟩; a tuple for a layer with several inputs."""
+        """Compute Fᵀu, so that ⟨u, F v⟩ = ⟨Fᵀu, v⟩; a tuple for a layer with several inputs."""
         raise NotImplementedError
 
-    def backward(self, u: Tensor, n: int, fork: bool) -> Any:  # noqa: ARG002  # only batch norm needs to know
-        """Give the gradient of the loss for the first n rows of u, Fᵀu for the others.
+    def backward(self, u: Tensor, n: int, shared: bool) -> Any:  # noqa: ARG002  # only batch norm needs to know
+        """Compute the gradient of the loss for the first n rows of u, Fᵀu for the others.
 
-        They differ only where the loss sees more of the layer than its linearisation does: in train-mode batch norm.
+        They differ only in a `coupled` layer.
 
         Args:
             u: adjoints of the output; the first n rows belong to the loss, any others to Jacobian products.
             n: 0 or the batch size.
-            fork: if u has only the loss's rows, they stand for the Jacobian product of the same vector too. A layer
-                where the two part returns both, 2n rows.
+            shared: whether the loss's rows are all there is and stand for the Jacobian product of the same vector too;
+                a `coupled` layer returns both, 2n rows.
 
         Returns:
             The adjoints of the input; a tuple for a layer with several inputs.
@@ -76,16 +80,16 @@ class Rule:
         return self.transpose(u)
 
     def gradients(
-        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1, shared: bool = False
     ) -> tuple[Tensor | None, ...]:
-        """Give scale times the gradients of ⟨dy, G(x)⟩ + Σ_j ⟨u_j, F v_j⟩ by `parameters`, summed over samples.
+        """Compute scale times the gradients of ⟨dy, G(x)⟩ + Σ_j ⟨u_j, F v_j⟩ by `parameters`, summed over samples.
 
         Args:
             x: the layer's input, (B, ...).
             v: tangents that entered the layer, kB rows in all.
-            u: adjoints of its output: B rows of the loss, dy, and then a row for each of v. Only B rows together with
-                as many of v mean that dy and u are the same: both products share it, (x + v)ᵀ dy.
+            u: adjoints of its output: B rows of the loss, dy, and then a row for each of v.
             scale: a factor, 1/B for a mean.
+            shared: whether u is dy alone, which v's adjoints are too: both products share it, (x + v)ᵀ dy.
         """
         raise NotImplementedError
 
@@ -125,7 +129,7 @@ def register_rule(*layers: type[nn.Module]) -> Callable[[RuleType], RuleType]:
 
 
 def register_function(*functions: Any) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Say which module a function in somebody's ``forward`` amounts to; a decorator.
+    """Register which module a function in somebody's ``forward`` amounts to; a decorator.
 
     Args:
         functions: functions (``torch.relu``) or names of tensor methods (``"relu"``).
@@ -154,8 +158,3 @@ def as_rows(v: Tensor, ndim: int) -> Tensor:
 def joined(tensors: list[Tensor]) -> Tensor:
     """Concatenate along the batch, without a copy if there is nothing to join."""
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def rows(tensors: list[Tensor]) -> int:
-    """Count the rows of a list of tensors."""
-    return sum(t.shape[0] for t in tensors)

@@ -99,6 +99,7 @@ class StackedBatchNorm(Rule):
             raise NoRuleError(f"{layer} has neither parameters nor statistics to tell networks apart by")
         self.n = len(known)
         self.rule = BatchNorm(_InARow(layer))
+        self.coupled = self.rule.coupled
 
     def forward(self, x: Tensor) -> Tensor:
         """y = γ_n (x − μ_n)/s_n + β_n."""
@@ -112,16 +113,16 @@ class StackedBatchNorm(Rule):
 
     transpose = tangent
 
-    def backward(self, u: Tensor, n: int, fork: bool) -> Tensor:
+    def backward(self, u: Tensor, n: int, shared: bool) -> Tensor:
         """The loss through μ_n and s_n for its n rows, γ_n/s_n for the others."""
-        return self._through(lambda u: self.rule.backward(u, n // self.n, fork), u)
+        return self._through(lambda u: self.rule.backward(u, n // self.n, shared), u)
 
     def gradients(
-        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1
+        self, x: Tensor, v: list[Tensor], u: list[Tensor], scale: float = 1, shared: bool = False
     ) -> tuple[Tensor | None, ...]:
         """∂/∂γ_n and ∂/∂β_n, (N, C)."""
         x, *rest = (self.parts.as_channels(t) for t in (x, *v, *u))
-        gradients = self.rule.gradients(x, rest[: len(v)], rest[len(v) :], scale)
+        gradients = self.rule.gradients(x, rest[: len(v)], rest[len(v) :], scale, shared)
         return tuple(None if g is None else g.view(self.n, -1) for g in gradients)
 
     def _through(self, function: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:

@@ -77,10 +77,12 @@ class Step:
         """Run the forward pass at other images of the same classes."""
         return Step(self.net, x, self.y, n_networks=self.n_networks, move_statistics=move_statistics)
 
-    def add(self, number: int, tangents: list[Tensor], adjoints: list[Tensor]) -> None:
+    def add(
+        self, number: int, tangents: list[Tensor], adjoints: list[Tensor], *, shared: bool = False
+    ) -> None:
         """Add the gradients of the parameters of layer ``number``; see `Rule.gradients`."""
         rule = self.lin.rules[number]
-        self._add(number, rule.gradients(self.inputs[number], tangents, adjoints, self.scale))
+        self._add(number, rule.gradients(self.inputs[number], tangents, adjoints, self.scale, shared))
 
     def add_with(self, star: "Step", number: int, dy: Tensor | None, dy_star: Tensor) -> None:
         """Add the gradients of the loss at a second batch y*, and with dy those at this one: [y; y*]ᵀ[dy; dy*]."""

@@ -42,7 +42,7 @@ class AdversarialTraining(RegularizedModule):
     ) -> Tensor:
         """F(x), Bx(dy), F(x*), Bx(dy*), Bw[y; y*]ᵀ[dy; dy*]."""
         n, adjoints = len(step.y), Passed()
-        g = step.lin.backward(step.dy / 2, loss=True, fork=True, seen=adjoints.__setitem__)
+        g = step.lin.backward(step.dy / 2, loss=True, shared=True, seen=adjoints.__setitem__)
         star = step.again(self.moved(step.lin.x, g, batch, strength, normalize), move_statistics=False)
         star.lin.adjoints(
             star.dy / 2, lambda i, dy: step.add_with(star, i, adjoints.pop(i)[:n], dy), loss=True

@@ -1,6 +1,5 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -12,7 +11,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
 from jacexp.data import Batch, Tangents
-from jacexp.errors import ConfigError
 from jacexp.jacobian import (
     Engine,
     Factor,
@@ -26,7 +24,7 @@ from jacexp.jacobian import (
 )
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
-from jacexp.methods.hyperparameters import Hyperparameter, checked, declared
+from jacexp.methods.hyperparameters import Declared
 from jacexp.methods.optim import Recipe
 from jacexp.methods.quick import QuickModule
 from jacexp.methods.share import Share
@@ -34,11 +32,8 @@ from jacexp.models import Network
 from jacexp.models.network import Normalize
 from jacexp.random import make_generator, stream_seed
 
-SETTINGS = {"recipe", "seed", "engine", "batch_size"}
-"""What every method is trained with, whatever it penalises."""
 
-
-class RegularizedModule(QuickModule):
+class RegularizedModule(QuickModule, Declared):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
     A method is a subclass in a file of its own: its annotations are its hyper-parameters (and so the keys of its YAML),
@@ -46,38 +41,11 @@ class RegularizedModule(QuickModule):
     bit for bit.
     """
 
-    hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
-    """What the class declares, by name; see `jacexp.methods.hyperparameters`."""
-
-    strength: ClassVar[str | None] = None
-    """The name of the hyper-parameter that is the method's strength: ``lam``, ``beta``, ``epsilon`` or None."""
-
     sample_dim: ClassVar[int | None] = 0
     """The dimension of what `draw` returns that counts the samples; None where the draws belong to the weights."""
 
     trains_on_clean: ClassVar[bool] = True
     """Whether the images as they are belong to what is trained on, and so move batch norm's running statistics."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Read what the class declares.
-
-        Raises:
-            ConfigError: for hyper-parameters that are not declared by annotations.
-        """
-        super().__init_subclass__(**kwargs)
-        cls.hyperparameters = declared(cls, RegularizedModule)
-        strengths = [name for name, p in cls.hyperparameters.items() if p.is_strength]
-        arguments = inspect.signature(cls.__init__).parameters.values()
-        undeclared = (
-            {p.name for p in arguments if p.kind is p.KEYWORD_ONLY} - SETTINGS - {*cls.hyperparameters}
-        )
-        if len(strengths) > 1 or cls.__dict__.get("strength") or undeclared:
-            raise ConfigError(
-                f"{cls.__name__} must declare each hyper-parameter by an annotation of the class, "
-                "`name: type = default`, and at most one, its strength, as `lam: Strength`; neither arguments of its "
-                "constructor nor `strength = ...` do"
-            )
-        cls.strength = strengths[0] if strengths else None
 
     def __init__(
         self,
@@ -114,18 +82,6 @@ class RegularizedModule(QuickModule):
         self.share = Share()
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
-
-    @classmethod
-    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert hyper-parameters to their declared types and complete them by their defaults.
-
-        Returns:
-            Every hyper-parameter by name.
-
-        Raises:
-            ConfigError: for one that is missing, unknown, or has a value that is not allowed.
-        """
-        return checked(cls, cls.hyperparameters, given)
 
     def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""

@@ -37,7 +37,7 @@ class FastAdversarialTraining(AdversarialTraining):
         self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
     ) -> Tensor:
         """F(x), Bx(dy), F(x*), Bx(dy*), Bw y*ᵀdy*."""
-        g = step.lin.backward(step.dy, fork=True)
+        g = step.lin.backward(step.dy)
         star = step.again(self.moved(step.lin.x, g, batch, strength, normalize), move_statistics=True)
         star.lin.adjoints(star.dy, lambda i, dy: step.add_with(star, i, None, dy), loss=True)
         return star.cross_entropy

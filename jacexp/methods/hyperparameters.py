@@ -54,23 +54,73 @@ class Hyperparameter:
         return float(value) if plain is float and isinstance(value, Real) else value
 
 
-def declared(cls: type, base: type) -> dict[str, Hyperparameter]:
-    """Read the hyper-parameters that a method's class and its parents below ``base`` declare, by name.
+class Declared:
+    """The parent of a base class whose subclasses declare hyper-parameters by their annotations.
 
-    Returns:
-        The hyper-parameters, a parent's first.
-
-    Raises:
-        ConfigError: for an annotation that is no type of a hyper-parameter.
+    The base class itself has settings, the keyword arguments of its constructor.
     """
-    found: dict[str, Hyperparameter] = {}
-    for owner in reversed(cls.__mro__):
-        if not issubclass(owner, base) or owner is base:
-            continue
-        for name, kind in inspect.get_annotations(owner, eval_str=True).items():
-            if ClassVar not in (kind, get_origin(kind)) and not name.startswith("_"):
-                found[name] = _parsed(owner, name, kind)
-    return found
+
+    hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
+    """What the class declares, by name, a parent's first."""
+
+    strength: ClassVar[str | None] = None
+    """The name of the one that is a `Strength`: ``lam``, ``beta``, ``epsilon`` or None."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read what the class declares.
+
+        Raises:
+            ConfigError: for hyper-parameters that are not declared by annotations, or an annotation that is none.
+        """
+        super().__init_subclass__(**kwargs)
+        if Declared in cls.__bases__:
+            return
+        own = {
+            name: _parsed(cls, name, kind)
+            for name, kind in inspect.get_annotations(cls, eval_str=True).items()
+            if ClassVar not in (kind, get_origin(kind)) and not name.startswith("_")
+        }
+        inherited: dict[str, Hyperparameter] = {}
+        for parent in reversed(cls.__mro__[1:]):
+            inherited |= parent.__dict__.get("hyperparameters", {})
+        cls.hyperparameters = inherited | own
+        strengths = [name for name, p in cls.hyperparameters.items() if p.is_strength]
+        arguments = inspect.signature(cls).parameters.values()
+        base = next(parent for parent in cls.__mro__ if Declared in parent.__bases__)
+        settings = inspect.signature(base).parameters
+        undeclared = {p.name for p in arguments if p.kind is p.KEYWORD_ONLY} - {
+            *settings,
+            *cls.hyperparameters,
+        }
+        if len(strengths) > 1 or cls.__dict__.get("strength") or undeclared:
+            raise ConfigError(
+                f"{cls.__name__} must declare each hyper-parameter by an annotation of the class, "
+                "`name: type = default`, and at most one, its strength, as `lam: Strength`; neither arguments of its "
+                "constructor nor `strength = ...` do"
+            )
+        cls.strength = strengths[0] if strengths else None
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert hyper-parameters to their declared types and complete them by their defaults.
+
+        Returns:
+            Every hyper-parameter by name.
+
+        Raises:
+            ConfigError: for one that is missing, unknown, or has a value that is not allowed.
+        """
+        known = cls.hyperparameters
+        takes = ", ".join(f"method.{name}" for name in known) or "no hyper-parameter"
+        for name in given:
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise ConfigError(f"method.{name} is unknown{near}: {cls.__name__} takes {takes}")
+        values = {name: given.get(name, p.default) for name, p in known.items()}
+        for name, value in values.items():
+            if value is REQUIRED:
+                raise ConfigError(f"method.{name} is missing: {cls.__name__} takes {takes}")
+        return {name: p.checked(values[name]) for name, p in known.items()}
 
 
 def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
@@ -85,24 +135,3 @@ def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
             "of such values or a type of jacexp.ranges, or ClassVar for what is none"
         ) from None
     return Hyperparameter(name, kind, owner.__dict__.get(name, REQUIRED), is_strength)
-
-
-def checked(owner: type, known: Mapping[str, Hyperparameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert and check what a method was given, and complete it by the defaults.
-
-    Returns:
-        Every hyper-parameter by name.
-
-    Raises:
-        ConfigError: for one that the method does not have, lacks, or cannot take.
-    """
-    takes = ", ".join(f"method.{name}" for name in known) or "no hyper-parameter"
-    for name in given:
-        if name not in known:
-            near = did_you_mean(name, known)
-            raise ConfigError(f"method.{name} is unknown{near}: {owner.__name__} takes {takes}")
-    values = {name: given.get(name, p.default) for name, p in known.items()}
-    for name, value in values.items():
-        if value is REQUIRED:
-            raise ConfigError(f"method.{name} is missing: {owner.__name__} takes {takes}")
-    return {name: p.checked(values[name]) for name, p in known.items()}

@@ -47,8 +47,11 @@ def passes_of_gradient(
         R of each sample, (B,).
     """
     adjoints: Passed = {}
-    penalty, w = norm(step.lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__))
-    step.lin.forward(scaled(w, strength), lambda i, v: step.add(i, [v], [adjoints.pop(i)]))
+    penalty, w = norm(step.lin.backward(step.dy, loss=True, shared=True, seen=adjoints.__setitem__))
+    apart = step.lin.apart
+    step.lin.forward(
+        scaled(w, strength), lambda i, v: step.add(i, [v], [adjoints.pop(i)], shared=not apart[i + 1])
+    )
     return penalty
 
 

@@ -61,7 +61,7 @@ class LossIBP(RegularizedModule):
         lin = step.lin
         adjoints: Passed = {}
         tangents: Passed = {}
-        g = lin.backward(step.dy, fork=True, seen=adjoints.__setitem__)
+        g = lin.backward(step.dy, seen=adjoints.__setitem__)
         penalty, w = self._norm(g)
         Jw = lin.forward(scaled(w, strength), tangents.__setitem__)
         delta = step.p * (Jw - (step.p * Jw).sum(dim=1, keepdim=True))

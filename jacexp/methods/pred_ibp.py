@@ -36,7 +36,7 @@ class PredictionIBP(RegularizedModule):
         lin, n = step.lin, len(step.y)
         adjoints: Passed = {}
         tangents: Passed = {}
-        d = lin.backward(step.dy, loss=True, fork=True, seen=adjoints.__setitem__)
+        d = lin.backward(step.dy, loss=True, shared=True, seen=adjoints.__setitem__)
         Jd = lin.forward(d, tangents.__setitem__)
         s = scaled(Jd.sign(), strength)
         lin.adjoints(s, lambda i, s_i: step.add(i, [tangents.pop(i)], [adjoints.pop(i)[:n], s_i]))

@@ -106,7 +106,7 @@ def test_weight_gradients(name, train):
 def test_shared_weight_gradient(name):
     _, rule, x, y, v, _ = bound(name, train=False)
     dy = torch.randn_like(y)
-    gradients = rule.gradients(x, [v[:B]], [dy])
+    gradients = rule.gradients(x, [v[:B]], [dy], shared=True)
     apart = rule.gradients(x, [v[:B]], [torch.cat([dy, dy])])
     for a, b in zip(gradients, apart, strict=True):
         assert (a is None and b is None) or torch.allclose(a, b, rtol=1e-12, atol=1e-13)
