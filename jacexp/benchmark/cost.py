@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.linear import Conv2d, Linear
 from jacexp.jacobian.passes import PassesLinearization
+from jacexp.jacobian.rules.weighted import Conv2d, Linear
 
 METHODS = ("none", "spec", "frob", "loss_ibp", "fast_tbp", "pred_ibp", "tbp", "at", "fast_at")
 """The methods with a floor: those that are made of passes."""

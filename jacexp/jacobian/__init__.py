@@ -8,7 +8,7 @@ from jacexp.jacobian.explicit import (
 )
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
-from jacexp.jacobian.rules import NoRuleError, Rule, register_function, register_rule
+from jacexp.jacobian.rules.base import NoRuleError, Rule, register_function, register_rule
 from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
 
 __all__ = [

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.rules import NoRuleError
+from jacexp.jacobian.graph import program_of
+from jacexp.jacobian.rules.base import NoRuleError
 from jacexp.jacobian.step import Objective, Step
-from jacexp.jacobian.walk import program_of
 
 
 class Terms(NamedTuple):

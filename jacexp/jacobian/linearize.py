@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
 from jacexp.jacobian.autograd import AutogradLinearization
+from jacexp.jacobian.graph import has_rules
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.walk import has_rules
 
 Engine = Literal["auto", "autograd", "passes"]
 

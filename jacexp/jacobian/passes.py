@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import peek_interpreter_stack
 
-from jacexp.jacobian.rules import NoRuleError
+from jacexp.jacobian.graph import program_of
+from jacexp.jacobian.rules.base import NoRuleError
 from jacexp.jacobian.shapes import require_batch, require_logits, require_vector
-from jacexp.jacobian.walk import program_of
 
 __all__ = ["NoRuleError", "PassesLinearization"]
 
@@ -41,7 +41,7 @@ class PassesLinearization:
             x: the batch, (B, *in).
             seen: told the number and the input of each step with parameters.
             move_statistics: whether train-mode batch norm moves its running statistics.
-            stacked: whether the parameters are those of several networks; see `jacexp.jacobian.stack`.
+            stacked: whether the parameters are those of several networks; see `jacexp.jacobian.rules.stacked`.
 
         Raises:
             NoRuleError: for a layer without a rule.

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian.linear import Weighted
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.rules import as_rows, per_sample
+from jacexp.jacobian.rules.base import as_rows, per_sample
+from jacexp.jacobian.rules.weighted import Weighted
 from jacexp.jacobian.shapes import require_classes
 
 Factor = float | Tensor

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.jacobian import PLAIN, Terms, value_and_grads
-from jacexp.jacobian.stack import RandomStreams
+from jacexp.jacobian.rules.stacked import RandomStreams
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Ahead, Noise
 from jacexp.methods.weights import WeightPenalty

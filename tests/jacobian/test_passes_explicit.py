@@ -11,7 +11,7 @@ from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.jacobian import PLAIN, Objective, explicit_loss, has_explicit_steps, value_and_grads
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.rules import RULES, Rule, register_rule
+from jacexp.jacobian.rules.base import RULES, Rule, register_rule
 from jacexp.models import Network, Normalize
 from jacexp.random import make_generator
 from tests.jacobian.reference import DoubleBackward

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jacexp.jacobian.autograd import uses_batch_statistics
-from jacexp.jacobian.rules import Rule, joined, register_rule
+from jacexp.jacobian.rules.base import Rule, joined, register_rule
 
 aten = torch.ops.aten
 

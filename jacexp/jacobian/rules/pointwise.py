@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jacexp.jacobian.rules import NoRuleError, Rule, as_rows, per_sample, register_rule
+from jacexp.jacobian.rules.base import NoRuleError, Rule, as_rows, per_sample, register_rule
 
 aten = torch.ops.aten
 

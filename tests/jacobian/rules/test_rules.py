@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.pointwise import Add, Concatenate
-from jacexp.jacobian.rules import RULES, NoRuleError, Rule, register_rule
+from jacexp.jacobian.rules.base import RULES, NoRuleError, Rule, register_rule
+from jacexp.jacobian.rules.pointwise import Add, Concatenate
 
 LAYERS = {
     "linear": (nn.Linear(7, 3), (7,)),

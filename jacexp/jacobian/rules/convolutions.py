@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jacexp.jacobian.kernels import Pair, conv_transpose, conv_weight
+from jacexp.jacobian.rules.kernels import Pair, conv_transpose, conv_weight
 
 Geometry = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups of each network's convolution."""

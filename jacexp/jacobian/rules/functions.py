@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jacexp.jacobian.pointwise import Add, Concatenate
-from jacexp.jacobian.rules import register_function
+from jacexp.jacobian.rules.base import register_function
+from jacexp.jacobian.rules.pointwise import Add, Concatenate
 
 register_function(operator.add, operator.iadd, torch.add, "add", "add_")(Add)
 register_function(torch.cat, torch.concat, torch.concatenate)(Concatenate)

@@ -9,11 +9,10 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
 
-from jacexp.jacobian import batchnorm, functions, linear, pooling  # noqa: F401  # their rules register themselves
-from jacexp.jacobian.pointwise import Add, ReLU
-from jacexp.jacobian.pooling import Select
-from jacexp.jacobian.rules import FUNCTIONS, RULES, NoRuleError, Rule
-from jacexp.jacobian.stack import STACKED
+from jacexp.jacobian.rules.base import FUNCTIONS, RULES, NoRuleError, Rule
+from jacexp.jacobian.rules.pointwise import Add, ReLU
+from jacexp.jacobian.rules.pooling import Select
+from jacexp.jacobian.rules.stacked import STACKED
 
 
 @dataclass(frozen=True)

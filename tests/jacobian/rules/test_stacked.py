@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jacexp.jacobian import convolutions
-from jacexp.jacobian.convolutions import Grouped, OneByOne, Parts, Products, convolve
-from jacexp.jacobian.rules import RULES, NoRuleError, Rule
-from jacexp.jacobian.stack import RandomStreams
-from jacexp.jacobian.walk import program_of
+from jacexp.jacobian.graph import program_of
+from jacexp.jacobian.rules import convolutions
+from jacexp.jacobian.rules.base import RULES, NoRuleError, Rule
+from jacexp.jacobian.rules.convolutions import Grouped, OneByOne, Parts, Products, convolve
+from jacexp.jacobian.rules.stacked import RandomStreams
 from jacexp.random import make_generator
 
 N, B, C, OUT = 3, 2, 4, 6

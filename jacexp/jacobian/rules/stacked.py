@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jacexp.jacobian.batchnorm import BatchNorm
-from jacexp.jacobian.convolutions import Parts, convolve
-from jacexp.jacobian.linear import Conv2d, Linear, Weighted
-from jacexp.jacobian.pointwise import Dropout
-from jacexp.jacobian.rules import NoRuleError, Rule
+from jacexp.jacobian.rules.base import NoRuleError, Rule
+from jacexp.jacobian.rules.batchnorm import BatchNorm
+from jacexp.jacobian.rules.convolutions import Parts, convolve
+from jacexp.jacobian.rules.pointwise import Dropout
+from jacexp.jacobian.rules.weighted import Conv2d, Linear, Weighted
 
 
 class StackedWeights(Weighted):
