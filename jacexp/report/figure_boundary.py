@@ -101,6 +101,6 @@ def _boxes(axes: Axes, table: pd.DataFrame) -> None:
             axes.barh(y, right - left, left=left, height=0.62, color=color, zorder=2)
             axes.plot([middle, middle], [y - 0.31, y + 0.31], color="white", linewidth=1)
             axes.plot(x.mean(), y, color="white", marker="o")
-    axes.set_yticks(range(len(methods)), methods)
+    axes.set_yticks(range(len(methods)), [style.method_name(m) for m in methods])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

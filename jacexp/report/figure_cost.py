@@ -32,9 +32,8 @@ def draw(selection: Selection) -> Drawn:
         _draw_times(left, times)
         _draw_errors(right, errors)
         style.panel_letters([left, right])
-        style.add_legend(
-            fig, {m: m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}}, columns=4
-        )
+        shown = [m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}]
+        style.add_legend(fig, {m: style.method_name(m) for m in shown}, columns=4)
     title = "P2 Figure 5: cost and error of the spectral norm"
     sentences = [*_sentences(times, errors), *not_run(absent)]
     return Drawn((Drawing("p2-figure5", fig, caption(title, sentences, selection.how)),), tuple(gaps))
@@ -82,7 +81,8 @@ def _draw_times(axes: Axes, times: pd.DataFrame) -> None:
 
 
 def _draw_errors(axes: Axes, errors: ErrorCurves) -> None:
-    axes.set(title="error of the norm", xlabel="power iterations", ylabel="relative error")
+    title = f"error of the norm, {style.set_name(errors.experiment)}"
+    axes.set(title=title, xlabel="power iterations", ylabel="relative error")
     if not errors.iterations.networks("spec"):
         style.not_run(axes)
         return

@@ -71,9 +71,9 @@ ROBUSTNESS = CurveFigure(
     paper="P2",
     title="P2 Figure 3: accuracy lost under noise and attacks",
     axes=(
-        Axis("white_noise", "white noise", f"σ {PIXELS}"),
-        Axis("pgd", "PGD", "steps"),
-        Axis("tpgd", "TPGD", "steps"),
+        Axis("white_noise", "noise", f"σ {PIXELS}"),
+        Axis("pgd", "PGD", "steps", symlog=1),
+        Axis("tpgd", "TPGD", "steps", symlog=1),
         Axis("square", "Square", "queries", symlog=10),
     ),
     column="change",
@@ -130,18 +130,18 @@ def _methods(spec: CurveFigure, curves: Curves) -> list[str]:
 
 def _figure(spec: CurveFigure, panels: Panels) -> Figure:
     """Lay the panels out: data sets side by side, evaluations below each other; one data set alone fills both."""
-    n_sets = len({e for _, e in panels})
     n_columns = min(2, len(panels))
     n_rows = -(-len(panels) // n_columns)
     fig = style.figure(0.55 + 1.3 * n_rows if n_columns > 1 else 2.4)
     grid = fig.subplots(n_rows, n_columns, squeeze=False)
     for axes, ((axis, e), curves) in zip(grid.flat, panels.items(), strict=False):
-        axes.set_title(axis.title if len(spec.axes) > 1 else style.set_name(e))
+        name = style.set_name(e)
+        axes.set_title(f"{name}, {axis.title}" if len(spec.axes) > 1 else name)
         _panel(axes, axis, spec, curves)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
-    if n_sets > 1 and len(spec.axes) > 1:
-        _rows_of_sets(grid, list(panels))
+    if len({e for _, e in panels}) > 1 and len(spec.axes) > 1:
+        _share_scales(grid)
     if n_rows == 1:
         grid[0, 0].set_ylabel(spec.label)
     else:
@@ -151,12 +151,8 @@ def _figure(spec: CurveFigure, panels: Panels) -> Figure:
     return fig
 
 
-def _rows_of_sets(grid: np.ndarray, places: Sequence[tuple[Axis, Experiment]]) -> None:
-    """Name the data set above each column, and draw a row, which is one evaluation, on one scale."""
-    for axes, (_, e) in zip(grid[0], places, strict=False):
-        axes.annotate(
-            style.set_name(e), (0.5, 1), (0, 16), "axes fraction", "offset points", ha="center", size=8
-        )
+def _share_scales(grid: np.ndarray) -> None:
+    """Draw a row, which is one evaluation on two data sets, on one scale."""
     for row in grid:
         ends = [axes.get_ylim() for axes in row if axes.lines]
         for axes in row:
@@ -170,8 +166,9 @@ def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
         return
     if axis.symlog:
         axes.set_xscale("symlog", linthresh=axis.symlog, linscale=0.5)
-        powers = [10.0**k for k in range(1, 6)]
-        axes.set_xticks([0.0, *(power for power in powers if power <= curves.points["value"].max())])
+        powers = [axis.symlog * 10.0**k for k in range(6)]
+        ticks = [0.0, *(power for power in powers if power <= curves.points["value"].max())]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         style.no_minor_ticks(axes)
     # The plain network goes below: where lines coincide, the method that is looked for shows.
     for method in sorted(_methods(spec, curves), key=lambda m: m != "none"):
@@ -184,7 +181,8 @@ def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
     n = {m: [len(c.networks(m)) for c in shown if c.networks(m)] for m in spec.methods}
     spans = {m: style.span(counts) for m, counts in n.items() if counts}
     same = len(set(spans.values())) == 1
-    labels = {m: m if same else f"{m} (n = {span})" for m, span in spans.items()}
+    names = {m: style.method_name(m) for m in spans}
+    labels = {m: names[m] if same else f"{names[m]} (n = {span})" for m, span in spans.items()}
     number = next(iter(spans.values())) if same else "n"
     band = "one network a method" if number == "1" else f"mean ± 1 s.d. over {number} networks"
     flagged = any((c.points["check"] != "").any() for c in shown)

@@ -47,15 +47,19 @@ def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
     style.log_ticks(lower.yaxis, (1, 3))
     style.no_minor_ticks(lower)
     style.panel_letters([upper, lower])
-    texts = [_label(m, tables[a], a) for m, a in lines]
+    spans = [_n_seeds(m, tables[a]) for m, a in lines]
+    same = len(set(spans)) == 1
+    names = [f"{style.method_name(m)}{', augmented' if a else ''}" for m, a in lines]
+    texts = names if same else [f"{name} (n = {span})" for name, span in zip(names, spans, strict=True)]
     handles = [style.handle(m, hollow=a) for m, a in lines]
-    fig.legend(handles, texts, title="mean ± 1 s.d. over n seeds", loc="outside upper center", ncols=2)
+    title, n_columns = f"mean ± 1 s.d. over {spans[0] if same else 'n'} seeds", 2 if same else 1
+    fig.legend(handles, texts, title=title, loc="outside upper center", ncols=n_columns)
     return fig
 
 
-def _label(method: str, table: pd.DataFrame, augmented: bool) -> str:
+def _n_seeds(method: str, table: pd.DataFrame) -> str:
     counts = table[table["method"] == method].groupby("size")["seed"].count()
-    return f"{method}{', augmented' if augmented else ''} (n = {style.span(list(counts))})"
+    return style.span(list(counts))
 
 
 def _draw_errors(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool) -> None:

@@ -154,6 +154,22 @@ class Experiment:
 NAMES = {"mnist": "MNIST", "kmnist": "KMNIST", "fmnist": "FashionMNIST", "cifar10": "CIFAR-10"}
 """How the papers write their data sets. A set of one's own keeps its own name."""
 
+METHOD_NAMES = {
+    "none": "None",
+    "spec": "Spectral",
+    "frob": "Frobenius",
+    "spec_bound": "Spectral-Bound",
+    "l2": "L2",
+    "analytical": "Analytical",
+    "pred_ibp": "Prediction IBP",
+    "loss_ibp": "Loss IBP",
+    "at": "AT",
+    "fast_at": "Fast AT",
+    "tbp": "TBP",
+    "fast_tbp": "Fast TBP",
+}
+"""How the papers write their methods. A method of one's own keeps its own name."""
+
 EXPERIMENTS = {
     "P1": (
         Experiment("P1", "mnist", "convnet_mnist", 80, subset=10_000, n_seeds=10),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from jacexp.report.paper import NAMES, Experiment
+from jacexp.report.paper import METHOD_NAMES, NAMES, Experiment
 
 WIDTH = 3.25
 """Inches: one column of a two-column paper."""
@@ -22,7 +22,7 @@ WIDTH = 3.25
 RC: Mapping[str, object] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
     "font.size": 7,
-    "axes.titlesize": 7,
+    "axes.titlesize": 6.2,
     "axes.labelsize": 7,
     "legend.fontsize": 6.5,
     "legend.title_fontsize": 6.5,
@@ -87,14 +87,8 @@ LOOKS = {
 }
 """Okabe and Ito's palette, and Tol's where it is used up; marker and line tell methods apart without colour."""
 
-RING: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 5.5,
-    "markerfacecolor": "none",
-    "markeredgewidth": 0.6,
-}
-"""The ring around a point that an evaluation's self-check flags, in the method's colour."""
+FLAGGED: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 0.7}
+"""A point that an evaluation's self-check flags: the method's marker, hollow."""
 
 
 @contextmanager
@@ -128,7 +122,8 @@ def draw_band(axes: Axes, method: str, band: pd.DataFrame, *, hollow: bool = Fal
     x, mean, half = (np.asarray(v, dtype=float) for v in (band.index, band["mean"], band["deviation"]))
     every = max(1, len(x) // 7)
     axes.plot(
-        *(x, mean),
+        x,
+        mean,
         color=look.color,
         linestyle=DASHED if hollow else look.line,
         marker=look.marker,
@@ -138,7 +133,7 @@ def draw_band(axes: Axes, method: str, band: pd.DataFrame, *, hollow: bool = Fal
     )
     axes.fill_between(x, mean - half, mean + half, color=look.color, alpha=0.15, linewidth=0)
     flagged = np.asarray(band["flagged"], dtype=bool)
-    axes.plot(x[flagged], mean[flagged], color=look.color, **RING)
+    axes.plot(x[flagged], mean[flagged], color=look.color, marker=look.marker, **FLAGGED)
 
 
 def handle(method: str, *, hollow: bool = False) -> Line2D:
@@ -158,12 +153,13 @@ def add_legend(
         fig: the figure.
         labels: text by method, in the order to show.
         title: what lines and bands are.
-        flagged: also explain the ring around flagged points.
+        flagged: also explain the hollow marker of flagged points.
         columns: of the legend.
     """
     handles, texts = [handle(m) for m in labels], list(labels.values())
     if flagged:
-        handles, texts = [*handles, Line2D([], [], color="0.35", **RING)], [*texts, "self-check flag"]
+        hollow = Line2D([], [], color="0.35", marker="o", **FLAGGED)
+        handles, texts = [*handles, hollow], [*texts, "self-check flag"]
     fig.legend(
         handles, texts, title=title or None, loc="outside upper center", ncols=min(columns, len(texts))
     )
@@ -177,6 +173,11 @@ def span(counts: Sequence[int]) -> str:
 def set_name(experiment: Experiment) -> str:
     """Write a data set as the papers do; a set of one's own keeps its name."""
     return NAMES.get(experiment.dataset, experiment.dataset)
+
+
+def method_name(method: str) -> str:
+    """Write a method as the papers do; one of one's own keeps its name."""
+    return METHOD_NAMES.get(method, method)
 
 
 def few_ticks(axes: Axes) -> None:
@@ -198,7 +199,7 @@ def no_minor_ticks(axes: Axes) -> None:
 
 
 def not_run(axes: Axes) -> None:
-    """Say in an empty panel that its data are not there."""
+    """Write into an empty panel that its data are not there."""
     axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color="0.5")
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.grid(visible=False)

@@ -72,7 +72,7 @@ def test_robustness_is_drawn_as_the_change_of_each_networks_own_accuracy(tables,
     made = figure_curves.draw(read(), figure_curves.ROBUSTNESS)
     (only,) = made.drawings
     titles = [axes.get_title(loc="left") for axes in only.figure.axes]
-    assert titles == ["PGD"]
+    assert titles == ["FashionMNIST, PGD"]
     line = line_of(only.figure.axes[0], "spec")
     assert np.allclose(line.get_xydata(), [[0, 0], [10, -12]])
     assert "Not run: white_noise on kmnist for" in only.caption
@@ -93,7 +93,8 @@ def test_a_panel_without_data_says_so_and_a_row_has_one_scale(tables, read):
     assert pgd.get_ylim() == pgd_too.get_ylim()
     assert pgd.get_ylim() != square.get_ylim()
     assert [text.get_text() for text in empty.texts] == ["not run"]
-    assert [text.get_text() for text in (*pgd.texts, *pgd_too.texts)] == ["KMNIST", "FashionMNIST"]
+    titles = [axes.get_title(loc="left") for axes in only.figure.axes]
+    assert titles[:2] == ["(a) KMNIST, PGD", "(b) FashionMNIST, PGD"]
     assert only.figure.legends[0].get_title().get_text() == "one network a method"
 
 
@@ -109,13 +110,14 @@ def test_a_data_set_of_ones_own_gets_a_figure_of_its_own(tables, read):
     assert all("not an experiment of the paper" in d.caption for d in made.drawings)
 
 
-def test_flagged_points_are_ringed_and_explained(tables, read):
+def test_flagged_points_are_hollow_and_explained(tables, read):
     run = tables.run(FMNIST, "spec", 0, lam=0.1)
     tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
     tables.curve(run, "pgd", {10: 0.5}, check="weaker_than_noise")
     (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
-    rings = [line for line in only.figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
-    assert [tuple(point) for ring in rings for point in ring.get_xydata()] == [(10, pytest.approx(-40))]
+    hollow = [line for line in only.figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    assert [tuple(point) for line in hollow for point in line.get_xydata()] == [(10, pytest.approx(-40))]
+    assert {line.get_marker() for line in hollow} == {LOOKS["spec"].marker}
     assert "self-check flag" in [text.get_text() for text in only.figure.legends[0].get_texts()]
     assert "self-check of spec: weaker_than_noise (1 of 3 points)" in only.caption
 
@@ -126,7 +128,7 @@ def test_the_legend_says_how_many_networks_there_are(tables, read):
             run = tables.run(FMNIST, method, seed, **({"lam": 0.1} if method == "spec" else {}))
             tables.curve(run, "pgd", {0: 0.9, 1: 0.8})
     (only,) = figure_curves.draw(read(), figure_curves.ROBUSTNESS).drawings
-    assert [t.get_text() for t in only.figure.legends[0].get_texts()] == ["spec (n = 3)", "none (n = 2)"]
+    assert [t.get_text() for t in only.figure.legends[0].get_texts()] == ["Spectral (n = 3)", "None (n = 2)"]
 
 
 def test_the_size_of_the_set_is_drawn_with_the_chosen_strength(tables, read):
@@ -168,7 +170,7 @@ def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, 
     tables.distance(tables.run(FMNIST, "none", 0, options='{"a": "variant"}'), {0: 9.0})
     (only,) = figure_boundary.draw(read()).drawings
     (axes,) = only.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["spec", "none"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Spectral", "None"]
     assert axes.get_title(loc="left") == "FashionMNIST (3 test images)"
     means = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
     assert means == [3.0, 3.0]

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from jacexp.report.paper import METHODS
+from jacexp.report.paper import METHOD_NAMES, METHODS
 from jacexp.report.style import LOOKS, WIDTH, column_style, figure
 
 # How a screen's linear RGB looks without one kind of cone: Machado, Oliveira and Fernandes 2009, severity 1.
@@ -53,6 +53,7 @@ def test_markers_tell_methods_apart_without_colour():
     assert len({look.marker for look in LOOKS.values()}) == len(LOOKS)
     assert len({look.color for look in LOOKS.values()}) == len(LOOKS)
     assert set(METHODS["P1"]) | set(METHODS["P2"]) <= set(LOOKS)
+    assert set(METHOD_NAMES) == set(LOOKS)
 
 
 def test_the_style_is_the_same_whatever_matplotlibrc_says():
