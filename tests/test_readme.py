@@ -1,4 +1,4 @@
-"""The README's Python, as it is written there."""
+"""The Python of the README and of docs/passes.md, as it is written there."""
 
 import re
 import shutil
@@ -9,14 +9,20 @@ from types import ModuleType
 import pytest
 import torch
 
+from jacexp.errors import ConfigError
+from jacexp.jacobian import linearize
+from jacexp.jacobian.rules.base import RULES
+from jacexp.methods.stack import StackedMethod
 from tests import laws
+from tests.methods.test_stack import check, modules
+from tests.networks import normals
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
 
 
-def block_of(section: str, language: str = "python") -> str:
+def block_of(section: str, language: str = "python", page: str = "README.md") -> str:
     """The first block of a section in a language."""
-    text = README.split(f"## {section}", 1)[1]
+    text = (ROOT / page).read_text(encoding="utf-8").split(f"## {section}", 1)[1]
     return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
 
 
@@ -56,11 +62,13 @@ def test_the_library_example_has_the_shapes_that_it_says(example):
 OWN = "A regulariser of your own"
 
 
-@pytest.fixture
-def logit_norm(tmp_path, monkeypatch):
-    """The README's regulariser and its YAML, each where the README puts it."""
+@pytest.fixture(params=["as in the README", "with passes"])
+def logit_norm(request, tmp_path, monkeypatch):
+    """The README's regulariser and its YAML, each where the README puts it; alone, and with the passes of docs/."""
     module = ModuleType("jacexp.methods.logit_norm")
-    exec(block_of(OWN), module.__dict__)
+    with_passes = request.param == "with passes"
+    code = block_of("Passes of one's own", page="docs/passes.md") if with_passes else block_of(OWN)
+    exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     shutil.copytree(laws.CONF / "method", tmp_path / "method")
     (tmp_path / "method" / "logit_norm.yaml").write_text(block_of(OWN, "yaml"), encoding="utf-8")
@@ -90,3 +98,26 @@ def test_the_regulariser_of_ones_own_is_each_samples(logit_norm, law, net):
 @pytest.mark.parametrize("net", ["lenet", "vgg"])
 def test_the_regulariser_of_ones_own_is_the_same_by_both_engines(logit_norm, net):
     laws.engines_agree(logit_norm, net)
+
+
+def test_the_regulariser_of_ones_own_is_stacked_if_it_has_passes(logit_norm, request):
+    together = modules(logit_norm, "batch_norm")
+    if "with passes" not in request.node.name:
+        with pytest.raises(ConfigError, match="LogitNorm has no explicit passes"):
+            StackedMethod(together)
+    else:
+        check(together, modules(logit_norm, "batch_norm"))
+
+
+def test_the_rule_of_ones_own_is_that_of_its_layer():
+    exec(block_of("A rule of one's own", page="docs/passes.md"), names := {})
+    layer = names["MaxOut"]
+    try:
+        net = torch.nn.Sequential(torch.nn.Linear(6, 8), layer(), torch.nn.Linear(4, 3)).double()
+        x, v, u = normals(5, 6), normals(5, 6, seed=1), normals(5, 3)
+        by_rule, reference = (linearize(net, x, engine=engine) for engine in ("passes", "autograd"))
+        torch.testing.assert_close(by_rule.jvp(v), reference.jvp(v))
+        torch.testing.assert_close(by_rule.vjp(u), reference.vjp(u))
+        torch.testing.assert_close(by_rule.jvp(torch.cat([v, v])), reference.jvp(v).repeat(2, 1))
+    finally:
+        del RULES[layer]

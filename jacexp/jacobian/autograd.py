@@ -64,7 +64,7 @@ class AutogradLinearization:
 
 
 def pullback(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Give f(x) and the map u -> Jᵀu at x, both differentiable once more."""
+    """Compute f(x) and return with it the map u -> Jᵀu at x, both differentiable once more."""
     value, transpose = torch.func.vjp(f, x)  # type: ignore[misc]  # a third value comes with has_aux alone
     return value, lambda u: transpose(u)[0]
 

@@ -36,7 +36,7 @@ class Terms(NamedTuple):
 
 
 def has_explicit_steps(net: nn.Module) -> bool:
-    """Say whether every layer of a network has a rule, and all are piecewise linear."""
+    """Return whether every layer of a network has a rule, and all are piecewise linear."""
     try:
         return all(rule.piecewise_linear for rule in program_of(net).bind(net))
     except NoRuleError:
@@ -133,7 +133,7 @@ def _run(
 
 @contextmanager
 def _one_precision(x: Tensor) -> Iterator[torch.dtype]:
-    """Give the type of the passes, autocast's where it is on; the rules bring weights to it themselves."""
+    """Run the passes in one type, autocast's where it is on; the rules convert weights to it themselves."""
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     if dtype == torch.float16:

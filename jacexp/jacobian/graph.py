@@ -43,7 +43,7 @@ class Program:
         return [rule(layer) for rule, layer in zip(self.rules(stacked=stacked), layers, strict=True)]
 
     def rules(self, *, stacked: bool = False) -> list[type[Rule]]:
-        """Give the rule of each step."""
+        """Return the rule of each step."""
         return [self._stacked_rule(n) if stacked else step.rule for n, step in enumerate(self.steps)]
 
     def _stacked_rule(self, number: int) -> type[Rule]:
@@ -83,7 +83,7 @@ _programs: WeakKeyDictionary[nn.Module, tuple[Any, Program | NoRuleError]] = Wea
 
 
 def program_of(net: nn.Module) -> Program:
-    """Give the program of a network, walking over it only if its layers or their modes are not those of last time.
+    """Return the program of a network, walking over it only if its layers or their modes are not those of last time.
 
     Args:
         net: any module whose forward torch.fx can trace and whose layers all have a rule.
@@ -112,7 +112,7 @@ def _walk_or_error(net: nn.Module) -> "Program | NoRuleError":
 
 
 def has_rules(net: nn.Module) -> bool:
-    """Say whether `program_of` finds a rule for every layer."""
+    """Return whether `program_of` finds a rule for every layer."""
     try:
         program_of(net)
     except NoRuleError:
@@ -121,14 +121,14 @@ def has_rules(net: nn.Module) -> bool:
 
 
 def submodule(net: nn.Module, name: str) -> nn.Module:
-    """Give a part of a network by its dotted name. Faster than ``get_submodule``, which checks what the walk has."""
+    """Return a part of a network by its dotted name, without the checks of ``get_submodule``."""
     for part in name.split(".") if name else ():
         net = net._modules[part]  # type: ignore[assignment]  # the walk has been here
     return net
 
 
 def _kinds(net: nn.Module) -> list[tuple[type, bool, bool]]:
-    """Give all that a walk depends on: each module's type, mode and whether it has hooks."""
+    """List all that a walk depends on: each module's type, mode and whether it has hooks."""
     kinds, left = [], [net]
     while left:
         m = left.pop()
@@ -195,7 +195,7 @@ def _step(node: fx.Node, net: nn.Module, values: dict[fx.Node, int]) -> Step:
 
 
 def _as_layer(node: fx.Node, name: str) -> tuple[nn.Module, list[Any]]:
-    """Give the module that a call of a function amounts to, and the tensors that it is called with."""
+    """Return the module that a call of a function amounts to, and the tensors that it is called with."""
     make = FUNCTIONS.get(node.target)
     if make is None:
         raise NoRuleError(f"no rule for {name}; see register_function")
@@ -210,7 +210,7 @@ def _as_layer(node: fx.Node, name: str) -> tuple[nn.Module, list[Any]]:
 
 
 def _require(tensor: Any, values: dict[fx.Node, int], user: str) -> TypeGuard[fx.Node]:
-    """Check that a tensor is the input's or a step's, and say that it is a node."""
+    """Check that a tensor is the network's input or made by a step."""
     if not isinstance(tensor, fx.Node) or tensor not in values:
         raise NoRuleError(f"{user} uses {tensor}, which no layer with a rule makes from the network's input")
     return True

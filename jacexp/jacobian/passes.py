@@ -146,7 +146,7 @@ def _parts(u: Any) -> Sequence[Tensor]:
 
 
 def fast_layout(x: Tensor) -> Tensor:
-    """Lay images out as the CPU's convolutions and pools want them, channels last; vmap knows one layout only."""
+    """Convert images to the layout in which a CPU is fastest, channels last; not under vmap, which knows one."""
     if x.ndim == 4 and x.device.type == "cpu" and peek_interpreter_stack() is None:
         return x.to(memory_format=torch.channels_last)
     return x

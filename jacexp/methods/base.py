@@ -111,7 +111,7 @@ class RegularizedModule(QuickModule, Declared):
         return {n: torch.stack(vs) if dim is None else torch.cat(vs, dim) for n, vs in parts.items()}
 
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
-        """Give the penalty of each sample, (B,), from the linearised network."""
+        """Compute the penalty of each sample, (B,), from the linearised network."""
         raise NotImplementedError
 
     def passes(
@@ -151,11 +151,11 @@ class RegularizedModule(QuickModule, Declared):
         return Objective(run, partial(self.sample_loss, strength=strength), self.trains_on_clean)
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
-        """Give the loss of a batch. The Jacobian is taken at the output of the network's normalisation."""
+        """Compute the loss of a batch. The Jacobian is taken at the output of the network's normalisation."""
         return self.explicit_terms(batch, noise) or self.autograd_terms(batch, noise)
 
     def explicit_terms(self, batch: Batch, noise: Noise) -> Terms | None:
-        """Give the loss with its gradient by explicit passes; None where the engine, method or network has none."""
+        """Compute the loss with its gradient by explicit passes; None where the engine, method or network has none."""
         if self.engine == "autograd" or (self.engine == "auto" and not self._has_explicit_steps):
             return None
         objective = self.objective(batch, noise, self.strength_value(), self.net.normalize)
@@ -168,20 +168,20 @@ class RegularizedModule(QuickModule, Declared):
         return has_explicit_steps(self.net.body)
 
     def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
-        """Give the loss from the penalty's own equation, to be differentiated automatically."""
+        """Compute the loss from the penalty's own equation, to be differentiated automatically."""
         lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
         ce = cross_entropy(lin.logits, batch.y, reduction="none")
         penalty = require_penalty(type(self).__name__, self.penalty(lin, batch, noise), ce.shape)
         return Terms(ce.mean() + self.strength_value() * penalty.mean(), ce, penalty, lin.logits)
 
     def plain_terms(self, batch: Batch) -> Terms:
-        """Give the loss of plain training, the mean cross-entropy."""
+        """Compute the loss of plain training, the mean cross-entropy."""
         logits = self.net(batch.x)
         ce = cross_entropy(logits, batch.y, reduction="none")
         return Terms(ce.mean(), ce, ce.new_zeros(()), logits)
 
     def strength_value(self) -> float:
-        """Give the strength of the penalty; 0 for a method without one."""
+        """Return the strength of the penalty; 0 for a method without one."""
         return getattr(self, self.strength) if self.strength else 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -12,7 +12,7 @@ AHEAD = 16
 
 
 class Ahead:
-    """Gives one batch's draws after another; those of `AHEAD` batches, a block, are made together and kept meanwhile.
+    """One batch's draws after another; those of `AHEAD` batches, a block, are made together and kept meanwhile.
 
     A draw is named by the epoch and the batch's number in it, so that a resumed run draws what it would have drawn.
     The last batch of an epoch takes the first rows of a whole one's.
@@ -26,10 +26,10 @@ class Ahead:
         n_networks: int = 1,
         batch_size: int | None = None,
     ) -> None:
-        """Take who draws.
+        """Remember what draws a block.
 
         Args:
-            draw: gives the draws of a block's batches, from one network's batch to draw for, the epoch and the block.
+            draw: makes the draws of a block's batches, from one network's batch to draw for, the epoch and the block.
             sample_dim: the dimension of a draw that counts the samples, network by network; None where none does.
             n_networks: whose samples these are.
             batch_size: of a whole batch; None where every batch is.
@@ -40,7 +40,7 @@ class Ahead:
         self._drawn: Sequence[Noise] = ()
 
     def of(self, x: Tensor, epoch: int, batch: int) -> Noise:
-        """Give the draws of one batch.
+        """Return the draws of one batch.
 
         Args:
             x: the batch, network by network, (n_networks · B, *in).

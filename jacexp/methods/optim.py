@@ -61,7 +61,7 @@ class Recipe:
         return torch.optim.SGD(net.parameters(), lr=self.step_size(0), momentum=self.momentum, fused=True)
 
     def lr_at(self, epoch: int) -> float:
-        """Give the learning rate α of an epoch, counted from 0.
+        """Compute the learning rate α of an epoch, counted from 0.
 
         A function of the epoch alone, so that a resumed run has no schedule to restore.
 
@@ -76,5 +76,5 @@ class Recipe:
         return self.lr * factors[self.schedule]
 
     def step_size(self, epoch: int) -> float:
-        """Give what PyTorch's SGD calls lr in an epoch, whose momentum accumulates."""
+        """Compute what PyTorch's SGD calls lr in an epoch: its momentum accumulates."""
         return self.lr_at(epoch) * (1 - self.momentum if self.momentum_form == "average" else 1)

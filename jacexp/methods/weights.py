@@ -15,16 +15,16 @@ class WeightPenalty(RegularizedModule):
     sample_dim = None
 
     def weight_penalty(self, noise: Noise) -> Tensor:
-        """Give the penalty, ()."""
+        """Compute the penalty, ()."""
         raise NotImplementedError
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
-        """Give the loss of a batch; no Jacobian is needed."""
+        """Compute the loss of a batch; no Jacobian is needed."""
         plain = self.plain_terms(batch)
         penalty = require_penalty(type(self).__name__, self.weight_penalty(noise), plain.loss.shape)
         return plain._replace(loss=plain.loss + self.strength_value() * penalty, penalty=penalty)
 
 
 def weights_of(net: nn.Module) -> list[Tensor]:
-    """Give the weight matrices and kernels of a network: every parameter but biases and batch-norm scales."""
+    """List the weight matrices and kernels of a network: every parameter but biases and batch-norm scales."""
     return [p for p in net.parameters() if p.ndim >= 2]

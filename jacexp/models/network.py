@@ -9,7 +9,7 @@ from jacexp.errors import ConfigError
 
 
 class Normalize(nn.Module):
-    """Bring pixels x in [0, 1] to network units, (x − mean) / std.
+    """Convert pixels x in [0, 1] to network units, (x − mean) / std.
 
     Args:
         mean: subtracted from every image, (C, 1, 1) a channel or (C, H, W) a pixel.
@@ -29,7 +29,7 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
     def direction(self, t: Tensor) -> Tensor:
-        """Bring differences of images from pixel to network units, t / std, (..., C, H, W)."""
+        """Convert differences of images from pixel to network units, t / std, (..., C, H, W)."""
         return t / self.std
 
 

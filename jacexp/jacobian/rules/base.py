@@ -146,7 +146,7 @@ def register_function(*functions: Any) -> Callable[[Callable[..., nn.Module]], C
 
 
 def per_sample(v: Tensor, batch: int) -> Tensor:
-    """See k vectors a sample as (k, B, ...), so that what was kept a sample broadcasts over them."""
+    """Unflatten k vectors a sample to (k, B, ...), over which what was kept for each sample broadcasts."""
     return v if v.shape[0] == batch else v.unflatten(0, (-1, batch))
 
 

@@ -18,7 +18,7 @@ class Parts:
     """Rows (k · N · B, ...), k vectors a sample, N networks, B samples, seen as those of each network."""
 
     def __init__(self, n_networks: int, n_rows: int) -> None:
-        """Take N and the N · B rows of a forward pass."""
+        """Remember N and B, from the N · B rows of a forward pass."""
         self.n, self.batch = n_networks, n_rows // n_networks
 
     def split(self, v: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Grouped:
 
 
 def _of_all(parts: Parts, geometry: Geometry) -> Geometry:
-    """Give the geometry of all networks' convolutions as one."""
+    """Return the geometry of all networks' convolutions as one."""
     return *geometry[:3], parts.n * geometry[3]
 
 
@@ -127,7 +127,7 @@ class Products:
 
 
 def _columns(x: Tensor, kernel: Pair, geometry: Geometry) -> tuple[Tensor, Pair]:
-    """Lay out windows, (rows, C, H, W) -> (rows, C · k · k, H' · W'), by one copy, and give (H', W')."""
+    """Lay out windows, (rows, C, H, W) -> (rows, C · k · k, H' · W'), by one copy; return (H', W') too."""
     (sy, sx), (py, px), (dy, dx), _ = geometry
     x = F.pad(x, [px, px, py, py]).contiguous()
     size = tuple(
@@ -171,7 +171,7 @@ def _fastest(operation: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _seconds(compute: Callable[..., Tensor], arguments: tuple[Any, ...], device: torch.device) -> float:
-    """Time the second call; one that does not fit into memory takes for ever."""
+    """Time the second call, in seconds; infinity where it does not fit into memory."""
     try:
         for _ in range(2):
             torch.accelerator.synchronize(device)

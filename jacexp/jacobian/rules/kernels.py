@@ -10,7 +10,7 @@ Pair = tuple[int, ...]
 def conv_transpose(
     u: Tensor, W: Tensor, in_size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Tensor:
-    """Give the transpose of x -> Conv(x, W) at u: (B, out, H', W') -> (B, in, H, W).
+    """Apply the transpose of x -> Conv(x, W) to u: (B, out, H', W') -> (B, in, H, W).
 
     Args:
         u: adjoints of the convolution's output.
@@ -39,7 +39,7 @@ def conv_transpose(
 def conv_weight(
     v: Tensor, u: Tensor, W: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Tensor:
-    """Give ∂⟨u, Conv(v, W)⟩/∂W, in the shape of W."""
+    """Compute ∂⟨u, Conv(v, W)⟩/∂W, in the shape of W."""
     zero = [0] * len(stride)
     geometry = (list(stride), list(padding), list(dilation), False, zero, groups)
     _, dW, _ = torch.ops.aten.convolution_backward(u, v, W, None, *geometry, [False, True, False])
@@ -47,7 +47,7 @@ def conv_weight(
 
 
 def _block(channels: int) -> int:
-    """Give the r for which r² pixels of all channels fill the 16 lanes of a CPU, where that was found to be faster."""
+    """Return the r for which r² pixels of all channels fill the 16 lanes of a CPU, where that measured faster."""
     return {1: 4, 2: 2, 3: 2}.get(channels, 1)
 
 

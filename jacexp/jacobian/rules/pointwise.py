@@ -113,7 +113,7 @@ class Flatten(Rule):
         return v.flatten(*self.dims)
 
     def transpose(self, u: Tensor) -> Tensor:
-        """Part them again."""
+        """Split them again."""
         return u.reshape(len(u), *self.shape)
 
 
@@ -147,7 +147,7 @@ class AddRule(Rule):
     tangent = forward
 
     def transpose(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Give u to both."""
+        """Return u for both."""
         return u, u
 
 
@@ -190,7 +190,7 @@ class ConcatenateRule(Rule):
         return torch.cat(v, self.dim)
 
     def transpose(self, u: Tensor) -> tuple[Tensor, ...]:
-        """Part u again."""
+        """Split u again."""
         return u.split(self.sizes, self.dim)
 
 

@@ -45,7 +45,7 @@ class Select(Rule):
         )
 
     def _rows(self, v: Tensor) -> Tensor:
-        """Lay (k · B, C, H, W) out as k rows, in the order of I."""
+        """Flatten (k · B, C, H, W) to k rows, in the order of I."""
         v = v.permute(0, 2, 3, 1) if self.channels_last else v
         return v.reshape(len(v) // self.batch, -1)
 
@@ -58,7 +58,7 @@ class Select(Rule):
 
 @lru_cache(maxsize=64)
 def image_starts(n: int, c: int, h: int, w: int, channels_last: bool, device: torch.device) -> Tensor:
-    """Give where the first pixel of each image and channel lies in the memory of (n, c, h, w)."""
+    """Compute where the first pixel of each image and channel lies in the memory of (n, c, h, w)."""
     if channels_last:
         return (h * w * c * torch.arange(n, device=device))[:, None, None, None] + torch.arange(
             c, device=device
@@ -112,7 +112,7 @@ class Average(Rule):
     """A linear map of each image: F = G."""
 
     def average(self, x: Tensor) -> Tensor:
-        """Give the means of the windows."""
+        """Compute the mean of each window."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class Average(Rule):
         return self.average(v)
 
     def input_like(self, u: Tensor) -> Tensor:
-        """Give what PyTorch reads the input's shape from; its numbers are never looked at."""
+        """Return a tensor of the input's shape, which is all that PyTorch reads of it."""
         return u.new_empty(len(u), *self.in_size)
 
 
@@ -147,7 +147,7 @@ class AvgPool2d(Average):
         )
 
     def average(self, x: Tensor) -> Tensor:
-        """Give the means of the windows."""
+        """Compute the mean of each window."""
         return F.avg_pool2d(x, *self.window)
 
     def transpose(self, u: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class AdaptiveAvgPool2d(Average):
         self.size = layer.output_size
 
     def average(self, x: Tensor) -> Tensor:
-        """Give the means of the windows."""
+        """Compute the mean of each window."""
         return F.adaptive_avg_pool2d(x, self.size)
 
     def transpose(self, u: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class Weighted(Rule):
         self.W, self.b = layer.weight, layer.bias
 
     def cast(self, x: Tensor) -> None:
-        """Bring W and b to the precision of the pass."""
+        """Convert W and b to the precision of the pass."""
         if x.dtype != self.W.dtype and not torch.is_autocast_enabled(x.device.type):
             self.W = self.W.to(x.dtype)
             self.b = None if self.b is None else self.b.to(x.dtype)
