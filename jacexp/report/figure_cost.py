@@ -27,13 +27,13 @@ def draw(selection: Selection) -> Drawn:
     if times.empty and errors.iterations.points.empty:
         return Drawn(gaps=tuple(gaps))
     with style.column_style():
-        fig = style.figure(2.1)
+        fig = style.figure(2.25)
         left, right = fig.subplots(1, 2)
         _draw_times(left, times)
         _draw_errors(right, errors)
         style.panel_letters([left, right])
         shown = [m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}]
-        style.add_legend(fig, {m: style.method_name(m) for m in shown}, columns=4)
+        style.add_legend(fig, {m: style.method_name(m) for m in shown}, columns=2)
     title = "P2 Figure 5: cost and error of the spectral norm"
     sentences = [*_sentences(times, errors), *not_run(absent)]
     return Drawn((Drawing("p2-figure5", fig, caption(title, sentences, selection.how)),), tuple(gaps))
@@ -81,7 +81,7 @@ def _draw_times(axes: Axes, times: pd.DataFrame) -> None:
 
 
 def _draw_errors(axes: Axes, errors: ErrorCurves) -> None:
-    title = f"error of the norm, {style.set_name(errors.experiment)}"
+    title = f"error, {style.set_name(errors.experiment)}"
     axes.set(title=title, xlabel="power iterations", ylabel="relative error")
     if not errors.iterations.networks("spec"):
         style.not_run(axes)
