@@ -180,9 +180,13 @@ class RegularizedModule(QuickModule, Declared):
         ce = cross_entropy(logits, batch.y, reduction="none")
         return Terms(ce.mean(), ce, ce.new_zeros(()), logits)
 
-    def strength_value(self) -> float:
-        """Return the strength of the penalty; 0 for a method without one."""
+    def strength_in(self, epoch: int) -> float:  # noqa: ARG002  # constant for most methods
+        """Return the strength of the penalty in an epoch, counted from 0; 0 for a method without one."""
         return getattr(self, self.strength) if self.strength else 0.0
+
+    def strength_value(self) -> float:
+        """Return the strength of the penalty in the present epoch."""
+        return self.strength_in(self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one training batch, or of this process's part of it, and add it to the epoch's sums."""

@@ -8,11 +8,11 @@ from jacexp.data import Batch
 from jacexp.jacobian import Factor, Linearization, Step
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, passes_of_gradient
-from jacexp.methods.tbp import TangentBP, directions
+from jacexp.methods.tbp import OfTangents, directions
 from jacexp.models.network import Normalize
 
 
-class FastTangentBP(TangentBP):
+class FastTangentBP(OfTangents):
     """CE + beta · mean Σ_t |(p - y)ᵀ J t| over the five tangents t (Demyanov et al., Eq. 10, section 7.5).
 
     One backward pass gives ∇ₓL = Jᵀ(p - y), with p - y held constant as in Loss IBP, and each term is its product

@@ -22,6 +22,10 @@ class IsStrength:
     """Marks the hyper-parameter that multiplies a method's penalty."""
 
 
+class AddedLater:
+    """Marks a switch that runs were stored without: at its default it is no part of a run's name and options."""
+
+
 Strength = Annotated[NotNegative, IsStrength]
 """The type of a method's strength, ``lam``, ``beta`` or ``epsilon``; a method has one at most."""
 
@@ -38,6 +42,7 @@ class Hyperparameter:
     """Its annotated type."""
     default: Any = REQUIRED
     is_strength: bool = False
+    added_later: bool = False
 
     def checked(self, value: Any) -> Any:
         """Convert a whole number to float where the type is that, and refuse what does not fit.
@@ -122,11 +127,19 @@ class Declared:
                 raise ConfigError(f"method.{name} is missing: {cls.__name__} takes {takes}")
         return {name: p.checked(values[name]) for name, p in known.items()}
 
+    @classmethod
+    def named(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out the switches that were added later and are at their defaults: what a run is named by."""
+        known = cls.hyperparameters
+        usual = {name for name, p in known.items() if p.added_later and values.get(name) == p.default}
+        return {name: value for name, value in values.items() if name not in usual}
+
 
 def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
-    is_strength = IsStrength in getattr(kind, "__metadata__", ())
-    if is_strength:
-        kind = NotNegative
+    notes = getattr(kind, "__metadata__", ())
+    if notes:
+        ranges = [note for note in notes if note not in (IsStrength, AddedLater)]
+        kind = Annotated[(kind.__origin__, *ranges)] if ranges else kind.__origin__
     try:
         in_words(kind)
     except (KeyError, TypeError):
@@ -134,4 +147,5 @@ def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
             f"{owner.__name__}.{name}: {kind} is no type of a hyper-parameter; choose bool, int, float, str, a Literal "
             "of such values or a type of jacexp.ranges, or ClassVar for what is none"
         ) from None
-    return Hyperparameter(name, kind, owner.__dict__.get(name, REQUIRED), is_strength)
+    default = owner.__dict__.get(name, REQUIRED)
+    return Hyperparameter(name, kind, default, IsStrength in notes, AddedLater in notes)

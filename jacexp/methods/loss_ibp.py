@@ -8,14 +8,13 @@ from typing_extensions import override
 from jacexp.data import Batch
 from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
 from jacexp.jacobian.norms import per_sample_norm
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
-from jacexp.methods.hyperparameters import Strength
+from jacexp.methods.invariance import InvariantBackpropagation
 from jacexp.methods.loss_gradient import passes_of_gradient, residual
 from jacexp.models.network import Normalize
 
 
-class LossIBP(RegularizedModule):
+class LossIBP(InvariantBackpropagation):
     """CE + beta · mean L̃(∇ₓL), L̃ = ‖·‖₁ (Demyanov et al., Eqs. 6-8, Algorithm 1); ``r=2`` is ½‖·‖₂².
 
     ∇ₓL = Jᵀ(p - y) is the gradient of each sample's own loss. As in Algorithm 1, p - y is held constant: the weights
@@ -23,7 +22,6 @@ class LossIBP(RegularizedModule):
     back-propagation, which also differentiates p - y.
     """
 
-    beta: Strength
     r: Literal[1, 2] = 1
     hessian: bool = False
 

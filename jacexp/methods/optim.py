@@ -60,20 +60,24 @@ class Recipe:
         # fused: one call for all parameters, a tenth of a small network's step
         return torch.optim.SGD(net.parameters(), lr=self.step_size(0), momentum=self.momentum, fused=True)
 
-    def lr_at(self, epoch: int) -> float:
-        """Compute the learning rate α of an epoch, counted from 0.
+    def factor(self, epoch: int) -> float:
+        """Compute what the schedule multiplies α by in an epoch, counted from 0.
 
         A function of the epoch alone, so that a resumed run has no schedule to restore.
 
         Returns:
-            α of the recipe, times the schedule's factor.
+            The factor, 1 in the first epoch.
         """
         factors = {
             "constant": 1.0,
             "exponential": self.gamma**epoch,
             "cosine": (1 + math.cos(math.pi * epoch / self.epochs)) / 2,
         }
-        return self.lr * factors[self.schedule]
+        return factors[self.schedule]
+
+    def lr_at(self, epoch: int) -> float:
+        """Compute the learning rate α of an epoch, counted from 0."""
+        return self.lr * self.factor(epoch)
 
     def step_size(self, epoch: int) -> float:
         """Compute what PyTorch's SGD calls lr in an epoch: its momentum accumulates."""

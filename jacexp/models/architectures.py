@@ -60,7 +60,7 @@ def build(
         mean: what the normalisation subtracts from pixels in [0, 1], (C, 1, 1) or (C, H, W).
         std: what it divides by, of such a shape, > 0.
         seed: the run's seed; the weights are drawn from its stream ``init`` and from nowhere else.
-        init: ``toolbox``, ``torch`` or ``torchvision``, see ``jacexp.models.init``; None: the network's own.
+        init: a name in ``jacexp.models.init.SCHEMES``; None: the network's own.
         pool: ``floor`` or ``ceil``, how the ConvNets' pools round, see ``jacexp.models.convnet``.
         filters: filter counts of the ConvNets, one a convolution; None: (32, 64) or (64, 64, 64).
 

@@ -20,10 +20,23 @@ Affine = nn.Conv2d | nn.Linear
 
 
 def toolbox(layer: Affine, generator: torch.Generator) -> None:
-    """W ~ U(−½, ½)·√(2/fan_in), b = 0, as the ConvNet toolbox that Demyanov et al. used."""
+    """W ~ U(−½, ½)·√(2/fan_in), b = 0, as the ConvNet toolbox that Demyanov et al. cite since 25 September 2016."""
     fan_in = layer.weight[0].numel()
     bound = 0.5 * sqrt(2 / fan_in)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    _zero_bias(layer)
+
+
+def toolbox_small(layer: Affine, generator: torch.Generator) -> None:
+    """W ~ U(−0.005, 0.005), b = 0, as that toolbox until 25 September 2016."""
+    nn.init.uniform_(layer.weight, -0.005, 0.005, generator=generator)
+    _zero_bias(layer)
+
+
+def toolbox_2015(layer: Affine, generator: torch.Generator) -> None:
+    """W ~ N(0, 0.01²) in convolutions and N(0, 0.1²) in linear layers, b = 0, as that toolbox in 2015."""
+    std = 0.01 if isinstance(layer, nn.Conv2d) else 0.1
+    nn.init.normal_(layer.weight, 0.0, std, generator=generator)
     _zero_bias(layer)
 
 
@@ -52,6 +65,8 @@ def _zero_bias(layer: Affine) -> None:
 
 SCHEMES: dict[str, Callable[[Affine, torch.Generator], None]] = {
     "toolbox": toolbox,
+    "toolbox_small": toolbox_small,
+    "toolbox_2015": toolbox_2015,
     "torch": pytorch,
     "torchvision": torchvision,
 }

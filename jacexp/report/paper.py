@@ -36,18 +36,20 @@ STRENGTH = {
 }
 """The column of ``runs.csv`` that holds a method's strength; ``none`` has none."""
 
+DECAY = {"beta_schedule": "constant"}
+TANGENTS = {"sigma": 0.9, "tangent_unit": "pixel", "border": "replicate"}
 SWITCHES: dict[str, dict[str, object]] = {
     "none": {},
     "l2": {"form": "sum_squares"},
     "spec": {"power": 1, "n_iter": 1, "detach": True},
     "frob": {"n_proj": 1},
     "spec_bound": {"conv": "reshaped"},
-    "loss_ibp": {"hessian": False, "r": 1},
-    "pred_ibp": {},
+    "loss_ibp": {**DECAY, "hessian": False, "r": 1},
+    "pred_ibp": {**DECAY, "softmax": "omitted"},
     "at": {"clip": False},
     "fast_at": {"clip": False},
-    "tbp": {"sigma": 0.9, "tangent_unit": "pixel"},
-    "fast_tbp": {"signed": False, "sigma": 0.9, "tangent_unit": "pixel"},
+    "tbp": {**DECAY, **TANGENTS, "softmax": "omitted"},
+    "fast_tbp": {**DECAY, **TANGENTS, "signed": False},
 }
 """The switches of each method at the value that the papers' cells are made with; another value is a variant."""
 

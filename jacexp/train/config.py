@@ -200,6 +200,7 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     kept = {key: resolved[key] for key in ("method", "model", "data", "select", "checkpoint", "seed")}
+    kept["method"] = method_class(cfg).named(kept["method"])
     kept["train"] = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device", "devices")}
     kept["dataset"] = dict(data)
     return kept

@@ -17,7 +17,7 @@ from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
-from jacexp.train.config import changed_switches, hyperparameters
+from jacexp.train.config import changed_switches, hyperparameters, method_class
 from jacexp.train.job import Job
 from jacexp.train.recorder import best_row
 
@@ -49,7 +49,7 @@ def begin(job: Job) -> None:
 def describe(job: Job) -> dict[str, Any]:
     """Give the columns of ``runs.csv`` that are known before the training."""
     cfg, data = job.cfg, job.data
-    hyper = hyperparameters(cfg)
+    hyper = method_class(cfg).named(hyperparameters(cfg))
     strengths = {name: hyper.pop(name, None) for name in ("lam", "beta", "epsilon")}
     device = "cuda" if cfg.train.device != "cpu" and torch.cuda.is_available() else "cpu"
     return {

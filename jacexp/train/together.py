@@ -67,7 +67,9 @@ class Together(QuickModule):
         return batch_idx + (self.first_batch if self.current_epoch == 0 else 0)
 
     def on_train_epoch_start(self) -> None:
-        """Set each network's learning rate; one that has diverged stands still."""
+        """Set each network's strength and learning rate; one that has diverged stands still."""
+        strengths = [m.strength_in(self.epoch) for m in self.modules_alone]
+        self.method.strengths.copy_(self.method.strengths.new_tensor(strengths))
         sizes = [m.recipe.step_size(self.epoch) for m in self.modules_alone]
         alive = zip(sizes, self.alive, strict=True)
         self.step_size.copy_(self.step_size.new_tensor([[size if lives else 0.0] for size, lives in alive]))

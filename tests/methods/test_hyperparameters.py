@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.methods.hyperparameters import REQUIRED, Strength
+from jacexp.methods.loss_ibp import LossIBP
 from jacexp.ranges import AtLeastOne
 from jacexp.train.config import method_class
 from tests.laws import CONF, METHODS, make
@@ -143,3 +144,11 @@ def test_an_annotation_of_another_kind_is_refused():
 
         class Old(RegularizedModule):
             net: RegularizedModule
+
+
+def test_a_switch_that_was_added_later_names_a_run_only_where_it_is_another():
+    values = LossIBP.checked({"beta": 0.1})
+    assert values["beta_schedule"] == "constant"
+    assert LossIBP.named(values) == {"beta": 0.1, "r": 1, "hessian": False}
+    changed = {**values, "beta_schedule": "learning_rate"}
+    assert LossIBP.named(changed) == changed

@@ -81,6 +81,8 @@ SWITCHED = [
     ("at", {"clip": True, "epsilon": 0.3}),
     ("fast_at", {"clip": True, "epsilon": 0.3}),
     ("fast_tbp", {"signed": True}),
+    ("pred_ibp", {"softmax": "included"}),
+    ("tbp", {"softmax": "included"}),
 ]
 
 

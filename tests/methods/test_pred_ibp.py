@@ -51,3 +51,18 @@ def test_the_loss_is_cross_entropy_plus_beta_times_the_mean():
     torch.testing.assert_close(
         terms.cross_entropy, torch.nn.functional.cross_entropy(net(of.x), of.y, reduction="none")
     )
+
+
+def test_through_the_softmax_it_is_the_norm_of_what_probabilities_change_by():
+    """‖P J d‖₁, P = diag p − p pᵀ written out; its gradient holds d and P constant, and biases get nothing."""
+    net, of = network("conv"), batch()
+    jacobian, dz = jacobian_and_residual(net, of)
+    p = net(of.x).softmax(1).detach()
+    softmax = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    d = torch.einsum("bci,bc->bi", jacobian, dz).detach()
+    value = torch.einsum("bcd,bdi,bi->bc", softmax, jacobian, d).abs().sum(1)
+    found = penalty(make("pred_ibp", net, softmax="included"), of)
+    torch.testing.assert_close(found, value)
+    expected = gradients(value.sum(), net)
+    torch.testing.assert_close(gradients(found.sum(), net), expected)
+    assert not any(gradient.any() for gradient in expected[1::2])

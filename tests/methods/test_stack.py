@@ -50,6 +50,7 @@ SWITCHES = [
         ("spec", {"power": 2}),
         ("loss_ibp", {"hessian": True, "r": 2}),
     ),
+    *((method, {"softmax": "included"}) for method in ("pred_ibp", "tbp")),
     *(("fast_tbp", {"signed": True}), ("spec_bound", {"conv": "operator"}), ("l2", {"form": "weight_decay"})),
 ]
 

@@ -6,6 +6,7 @@ from torch.autograd.functional import jacobian
 
 from jacexp.data import Batch, Tangents
 from jacexp.errors import ConfigError
+from jacexp.jacobian import exact_jacobian
 from jacexp.models import Network, Normalize
 from tests.laws import batch, make, penalty
 from tests.networks import IMAGE, network
@@ -57,11 +58,11 @@ def test_a_network_that_does_not_see_shifts_pays_for_scalings_alone():
 @pytest.mark.parametrize("name", ["tbp", "fast_tbp"])
 def test_the_switches_of_the_tangents_arrive_there(name):
     x = batch(dtype=torch.float32).x
-    module = make(name, network("conv"), sigma=1.3, tangent_unit="half_side")
+    module = make(name, network("conv"), sigma=1.3, tangent_unit="half_side", border="zero")
     made = module.tangents(IMAGE, torch.device("cpu"))(x)
-    assert torch.equal(made, Tangents(IMAGE, sigma=1.3, unit="half_side")(x))
+    assert torch.equal(made, Tangents(IMAGE, sigma=1.3, unit="half_side", border="zero")(x))
     default = make(name, network("conv")).tangents(IMAGE, torch.device("cpu"))(x)
-    assert torch.equal(default, Tangents(IMAGE, sigma=0.9, unit="pixel")(x))
+    assert torch.equal(default, Tangents(IMAGE, sigma=0.9, unit="pixel", border="replicate")(x))
 
 
 @pytest.mark.parametrize("name", ["tbp", "fast_tbp"])
@@ -70,3 +71,25 @@ def test_wrong_use_is_refused(name):
         penalty(make(name, network("mlp")), batch()._replace(tangents=None))
     with pytest.raises(ConfigError, match=r"tangents need images \(C, H, W\)"):
         make(name, network("mlp")).tangents((64,), torch.device("cpu"))
+
+
+def test_through_the_softmax_it_is_the_norm_of_what_probabilities_change_by():
+    """Σ_t ‖P J t‖₁, P = diag p − p pᵀ written out; its gradient holds P constant."""
+    net, of = network("conv"), batch()
+    jacobian = exact_jacobian(net.body, net.normalize(of.x), engine="autograd").flatten(2)
+    t = net.normalize.direction(of.tangents).flatten(2)
+    p = net(of.x).softmax(1)
+
+    def value(p):
+        softmax = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        return torch.einsum("bcd,bdi,bti->btc", softmax, jacobian, t).abs().sum((1, 2))
+
+    found = penalty(make("tbp", net, softmax="included"), of)
+    torch.testing.assert_close(found, value(p))
+    parameters = list(net.parameters())
+    held, through = (
+        torch.autograd.grad(value(q).sum(), parameters, retain_graph=True, materialize_grads=True)
+        for q in (p.detach(), p)
+    )
+    torch.testing.assert_close(torch.autograd.grad(found.sum(), parameters, materialize_grads=True), held)
+    assert not torch.allclose(held[0], through[0], rtol=0.01), "holding P constant must matter here"

@@ -139,3 +139,21 @@ def test_a_penalty_of_explicit_passes_has_one_number_a_sample_too():
     module = Broken(network("conv"), beta=0.1)
     with pytest.raises(ConfigError, match=r"Broken returned a tensor \(\) as its penalty"):
         module.training_step(batch(), 0)
+
+
+OF_BETA = ("loss_ibp", "pred_ibp", "tbp", "fast_tbp")
+
+
+@pytest.mark.parametrize("method", OF_BETA)
+def test_beta_may_fall_as_the_learning_rate_does(monkeypatch, method):
+    """As in the toolbox's scripts: beta is multiplied by the learning rate's own factor after each epoch."""
+    recipe = Recipe(lr=0.1, schedule="exponential", gamma=0.98)
+    monkeypatch.setattr(RegularizedModule, "current_epoch", property(lambda _: 5))
+    losses = {}
+    for schedule in ("constant", "learning_rate"):
+        module = make(method, network("mlp"), beta=2.0, beta_schedule=schedule)
+        module.recipe = recipe
+        losses[schedule] = module.training_step(batch(), 0)
+    terms = module.plain_terms(batch())
+    penalty = (losses["constant"] - terms.loss) / 2.0
+    torch.testing.assert_close(losses["learning_rate"], terms.loss + 2.0 * 0.98**5 * penalty)

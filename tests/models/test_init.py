@@ -57,7 +57,26 @@ def test_the_torchvision_scheme_has_the_variances_of_its_vgg(layer, variance):
     assert weight.abs().max() > 2 * math.sqrt(variance), "a uniform draw would end at √3 deviations"
 
 
-@pytest.mark.parametrize("scheme", ["toolbox", "torchvision"])
+@pytest.mark.parametrize(("layer", "deviation"), [(0, 0.01), (3, 0.1)])
+def test_the_toolbox_of_2015_is_normal(layer, deviation):
+    weight = initialized("toolbox_2015")[layer].weight
+    # the mean square of N(0, s²) has deviation s²√(2/n): six deviations
+    assert weight.square().mean().item() == pytest.approx(
+        deviation**2, abs=6 * deviation**2 * math.sqrt(2 / weight.numel())
+    )
+    assert weight.abs().max() > 2 * deviation, "a uniform draw would end at √3 deviations"
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+def test_the_small_scheme_is_uniform_whatever_the_layer(layer):
+    weight = initialized("toolbox_small")[layer].weight
+    assert 0.95 * 0.005 < weight.abs().max() <= 0.005
+    assert weight.square().mean().item() == pytest.approx(
+        0.005**2 / 3, abs=6 * 2 * 0.005**2 / math.sqrt(45 * weight.numel())
+    )
+
+
+@pytest.mark.parametrize("scheme", ["toolbox", "toolbox_small", "toolbox_2015", "torchvision"])
 def test_biases_start_at_zero(scheme):
     body = initialized(scheme)
     assert not body[0].bias.any()
@@ -72,7 +91,9 @@ def test_layers_without_a_bias_are_welcome(scheme):
 
 
 def test_an_unknown_scheme_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"init='xavier'.*toolbox, torch, torchvision"):
+    with pytest.raises(
+        ConfigError, match=r"init='xavier'.*toolbox, toolbox_small, toolbox_2015, torch, torchvision"
+    ):
         initialized("xavier")
 
 

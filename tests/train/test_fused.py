@@ -47,6 +47,24 @@ def test_fused_is_sequential_whatever_the_images(configure, tmp_path, noise, wor
     assert_same(results(tmp_path / "fused"), results(tmp_path / "alone"), 1e-9)
 
 
+READINGS = {
+    "pred_ibp": ("method.beta_schedule=learning_rate", "method.softmax=included"),
+    "tbp": ("method.beta_schedule=learning_rate", "method.softmax=included", "method.border=zero"),
+    "fast_tbp": ("method.beta_schedule=learning_rate", "method.border=zero"),
+    "loss_ibp": ("method.beta_schedule=learning_rate",),
+}
+
+
+@pytest.mark.parametrize("method", READINGS)
+def test_fused_is_sequential_in_every_reading(configure, tmp_path, noise, method):
+    """Strengths that fall by a half an epoch, so that one epoch's strength in another would show."""
+    words = (*noise, "model=lenet", "train.precision='64'", "train.epochs=4", "train.schedule=exponential")
+    for way, train in WAYS.items():
+        words_of_way = (*words, "train.gamma=0.5", *READINGS[method])
+        train(grid(configure, method, *words_of_way, results=tmp_path / way))
+    assert_same(results(tmp_path / "fused"), results(tmp_path / "alone"), 1e-9)
+
+
 def test_a_network_that_diverges_leaves_the_others_alone(configure, tmp_path):
     for way, train in WAYS.items():
         wild = configure("+method=spec", *TINY, "train.lr=1e30", "seed=5", results=tmp_path / way)

@@ -3,11 +3,53 @@
 import json
 
 import numpy as np
+import pytest
 
 from jacexp.train.job import prepare
 from jacexp.train.run import run
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
+
+
+NAMES = {
+    "at": "7a94f38b5182",
+    "fast_at": "86da4c9839e0",
+    "fast_tbp": "ad79e77619f4",
+    "frob": "5cfc909690d2",
+    "l2": "47ee2742a74a",
+    "loss_ibp": "802413135285",
+    "none": "dceaba2d8dfe",
+    "pred_ibp": "e2df82f284f2",
+    "spec": "52d9ad1c8157",
+    "spec_bound": "cad770f1e478",
+    "tbp": "f54c40ccd1ec",
+}
+"""The names that these runs have always had; runs are stored under them."""
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_a_run_has_the_name_that_it_always_had(configure, method):
+    cfg = configure(f"+method={method}", "data.subset=100", "data.holdout=50")
+    assert prepare(cfg).directory.id == NAMES[method]
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        *(
+            f"+method={m} method.beta_schedule=learning_rate"
+            for m in ("loss_ibp", "pred_ibp", "tbp", "fast_tbp")
+        ),
+        *(f"+method={m} method.softmax=included" for m in ("pred_ibp", "tbp")),
+        *(f"+method={m} method.border=zero" for m in ("tbp", "fast_tbp")),
+        *(f"+method=none model.init={i}" for i in ("toolbox", "toolbox_small", "toolbox_2015")),
+    ],
+)
+def test_another_reading_is_another_run(configure, switch):
+    method, word = switch.split()
+    words = ("data.subset=100", "data.holdout=50")
+    usual, other = (prepare(configure(method, *words, *more)).directory.id for more in ((), (word,)))
+    assert usual == NAMES[method.removeprefix("+method=")] != other
 
 
 def test_names_follow_the_science_alone(configure, tmp_path):

@@ -1,0 +1,37 @@
+"""What the methods of Demyanov et al. with a penalty share."""
+
+from typing import Annotated, Literal
+
+from torch import Tensor
+from typing_extensions import override
+
+from jacexp.methods.base import RegularizedModule
+from jacexp.methods.hyperparameters import AddedLater, Strength
+
+Softmax = Annotated[Literal["omitted", "included"], AddedLater]
+"""Whether the extra passes go through the softmax's derivative P = diag p − p pᵀ, held constant: ‖P J v‖₁ or ‖J v‖₁."""
+
+
+class InvariantBackpropagation(RegularizedModule):
+    """CE + beta · mean penalty; with ``beta_schedule="learning_rate"``, beta falls as the learning rate does."""
+
+    beta: Strength
+    beta_schedule: Annotated[Literal["constant", "learning_rate"], AddedLater] = "constant"
+
+    @override
+    def strength_in(self, epoch: int) -> float:
+        return self.beta * (self.recipe.factor(epoch) if self.beta_schedule == "learning_rate" else 1)
+
+
+def through_softmax(p: Tensor, Jv: Tensor) -> Tensor:
+    """Compute P J v = p ⊙ (J v − ⟨p, J v⟩), P = diag p − p pᵀ = Pᵀ, for k vectors a sample, (k · B, C).
+
+    Args:
+        p: softmax(z), (B, C), held constant.
+        Jv: the vectors, (k · B, C).
+
+    Returns:
+        The derivatives of the probabilities, (k · B, C).
+    """
+    p = p.detach().to(Jv.dtype).repeat(len(Jv) // len(p), 1)
+    return p * (Jv - (p * Jv).sum(dim=1, keepdim=True))
