@@ -80,7 +80,7 @@ def test_the_loss_is_looked_at_now_and_then(configure, tmp_path, monkeypatch):
     for way, train in WAYS.items():
         train([configure("+method=spec", *TINY, "train.lr=1e30", "seed=5", results=tmp_path / way)])
     errors = [read_error(tmp_path / way) for way in WAYS]
-    assert errors[0] == errors[1] == "the loss is not finite in epoch 1, at or before its step 1"
+    assert errors[0] == errors[1] == "the loss is not finite in epoch 1, at or before its step 2"
 
 
 def read_error(where):
