@@ -75,7 +75,12 @@ def uses_batch_statistics(norm: _BatchNorm) -> bool:
 
 
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and *biased* variance per channel that train-mode batch norm divides by: (B, C, ...) -> (C,), (C,)."""
+    """The mean and *biased* variance per channel that train-mode batch norm divides by: (B, C, ...) -> (C,), (C,).
+
+    Returns:
+        Both, in float32 at least, as batch norm itself computes them under autocast.
+    """
+    x = x.float() if x.dtype.itemsize < 4 else x
     dims = [d for d in range(x.ndim) if d != 1]
     variance, mean = torch.var_mean(x, dims, correction=0)
     return mean, variance

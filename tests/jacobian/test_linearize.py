@@ -95,6 +95,19 @@ def test_batch_norm_lets_no_sample_into_the_jacobian_of_another():
     assert across > 1e-3, "the example must be one where train-mode differentiation would leak"
 
 
+@pytest.mark.parametrize("engine", ["autograd", "passes"])
+def test_batch_norm_is_frozen_under_autocast_too(engine):
+    whole, x = body("batch_norm").float(), images().float()
+    net = nn.Sequential(*(layer for layer in whole if not isinstance(layer, nn.ReLU)))  # no kink to cross
+    v = normals(*x.shape).float()
+    exact = linearize(copy.deepcopy(net), x, engine=engine).jvp(v)
+    with torch.autocast("cpu", torch.bfloat16):
+        product = linearize(net, x, engine=engine).jvp(v)
+    product.float().sum().backward()
+    # bfloat16 has 8 bits: some parts in 256 of the largest entry, in each of three layers
+    assert (product - exact).abs().max() < 0.05 * exact.abs().max()
+
+
 @pytest.mark.parametrize("name", ["dropout", "dropout_and_batch_norm"])
 def test_products_share_the_dropout_mask_of_the_forward_pass(name):
     net, x = body(name), images()
