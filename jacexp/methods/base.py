@@ -25,15 +25,15 @@ from jacexp.jacobian import (
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.hyperparameters import Declared
+from jacexp.methods.lightning import LeanLightningModule
 from jacexp.methods.optim import Recipe
-from jacexp.methods.quick import QuickModule
 from jacexp.methods.share import Share
 from jacexp.models import Network
 from jacexp.models.network import Normalize
 from jacexp.random import make_generator, stream_seed
 
 
-class RegularizedModule(QuickModule, Declared):
+class RegularizedModule(LeanLightningModule, Declared):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
     A method is a subclass in a file of its own: its annotations are its hyper-parameters (and so the keys of its YAML),

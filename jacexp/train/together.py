@@ -7,13 +7,13 @@ from torch import Tensor
 
 from jacexp.data import Batch
 from jacexp.methods import Noise, RegularizedModule
-from jacexp.methods.quick import QuickModule
+from jacexp.methods.lightning import LeanLightningModule
 from jacexp.methods.stack import StackedMethod
 from jacexp.random import stream_seed
 from jacexp.train.replay import Record, Replayed, Step
 
 
-class Together(QuickModule):
+class Together(LeanLightningModule):
     """A step of every network of a stack: its gradient, and its own stochastic gradient descent.
 
     v_n <- m_n v_n + g_n, w_n <- w_n − α_n v_n, with each network's learning rate α_n and momentum m_n.
