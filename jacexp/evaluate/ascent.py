@@ -9,27 +9,27 @@ from torch.nn import functional as F
 from jacexp.evaluate.frozen import finite_logits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Takes logits (B, C) and what they are compared with (B, ...) to each sample's own loss (B,)."""
+"""Maps logits (B, C) and what they are compared with (B, ...) to each sample's own loss (B,)."""
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Give each sample's cross-entropy with its label, (B, C), (B,) -> (B,)."""
+    """Return each sample's cross-entropy with its label, (B, C), (B,) -> (B,)."""
     return F.cross_entropy(logits, y, reduction="none")
 
 
 def log_odds(logits: Tensor, y: Tensor) -> Tensor:
-    """Give each sample's log-odds against its label, m = log Σ_{k≠y} exp z_k − z_y, (B, C), (B,) -> (B,)."""
+    """Return each sample's log-odds against its label, m = log Σ_{k≠y} exp z_k − z_y, (B, C), (B,) -> (B,)."""
     label = F.one_hot(y, logits.shape[1]).bool()
     return logits.masked_fill(label, -torch.inf).logsumexp(dim=1) - logits[label]
 
 
 def divergence(logits: Tensor, p: Tensor) -> Tensor:
-    """Give each sample's Kullback-Leibler divergence KL(p ‖ softmax(logits)), (B, C), (B, C) -> (B,)."""
+    """Return each sample's Kullback-Leibler divergence KL(p ‖ softmax(logits)), (B, C), (B, C) -> (B,)."""
     return F.kl_div(F.log_softmax(logits, dim=1), p, reduction="none").sum(dim=1)
 
 
 def loss_gradient(net: nn.Module, x: Tensor, loss: Loss, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the logits and ∇ₓL, the gradient of each sample's own loss.
+    """Return the logits and ∇ₓL, the gradient of each sample's own loss.
 
     The losses are summed, not averaged: the mean's gradient is a batch-size-th of a sample's own, and can underflow.
 

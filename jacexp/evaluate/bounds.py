@@ -21,7 +21,7 @@ NO_STEEPER_THAN_ONE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity, nn.Constant
 
 
 def reshaped_bound(body: nn.Module) -> float:
-    """Give Π_l σ₁(W_l), a kernel reshaped to (out, in·k·k) (Johansson et al., Eq. 4 and 5).
+    """Return Π_l σ₁(W_l), a kernel reshaped to (out, in·k·k) (Johansson et al., Eq. 4 and 5).
 
     This is what the Spectral-Bound method penalises. It is no bound on the Jacobian: a convolution's norm can be
     larger than its reshaped kernel's, and batch norm and pools are left out.
@@ -37,7 +37,7 @@ def reshaped_bound(body: nn.Module) -> float:
 
 
 def operator_bound(body: nn.Module, x: Tensor, *, seed: int = 0) -> float:
-    """Give Π_l ‖f_l‖ ≥ ‖J‖₂, the norm of each layer as the map that it is on images of x's size.
+    """Return Π_l ‖f_l‖ ≥ ‖J‖₂, the norm of each layer as the map that it is on images of x's size.
 
     Args:
         body: layers that follow one another, in eval mode.
@@ -68,7 +68,7 @@ def operator_bound(body: nn.Module, x: Tensor, *, seed: int = 0) -> float:
 
 
 def layer_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float:
-    """Give an L with ‖f(a) − f(b)‖ ≤ L·‖a − b‖ for one layer f in eval mode.
+    """Return an L with ‖f(a) − f(b)‖ ≤ L·‖a − b‖ for one layer f in eval mode.
 
     The norm itself for linear layers, convolutions (zero padding included), average pools and batch norm. For a max
     pool it is the bound of `max_pool_norm`.
@@ -101,20 +101,20 @@ def layer_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float
 
 
 def max_pool_norm(pool: nn.MaxPool2d) -> float:
-    """Give √(⌈k/s⌉²) of a max pool: no pixel wins more windows than that, and each window has one winner."""
+    """Return √(⌈k/s⌉²) of a max pool: no pixel wins more windows than that, and each window has one winner."""
     kernel, stride = np.broadcast_to(pool.kernel_size, 2), np.broadcast_to(pool.stride, 2)
     return math.sqrt(np.ceil(kernel / stride).prod())
 
 
 def matrix_norm(weight: Tensor) -> float:
-    """Give σ₁ of a matrix, (m, n), by the eigenvalues of the smaller of WWᵀ and WᵀW, in float64."""
+    """Return σ₁ of a matrix, (m, n), by the eigenvalues of the smaller of WWᵀ and WᵀW, in float64."""
     w = weight.double()
     gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
     return math.sqrt(max(torch.linalg.eigvalsh(gram)[-1].item(), 0.0))
 
 
 def map_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float:
-    """Give the norm of an affine map f(v) = A v + b, by power iteration on AᵀA in float64 until it converges.
+    """Return the norm of an affine map f(v) = A v + b, by power iteration on AᵀA in float64 until it converges.
 
     Args:
         layer: the map.

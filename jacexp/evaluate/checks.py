@@ -41,7 +41,7 @@ def weaker_than_noise(under_attack: Tensor, under_noise: Tensor) -> str:
 
 
 def vanished(gradient: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-    """Say which samples give an attack on the cross-entropy no honest gradient.
+    """Return which samples give an attack on the cross-entropy no honest gradient.
 
     Either it is zero in every pixel, or the loss is exactly 0 in this float type: softmax gives the true class all of
     the probability, and p − y has lost that class's part.

@@ -26,7 +26,7 @@ def uniform_like(batch: Batch, radius: float, seed: int, *stream: str | int) -> 
 
 
 def rows(draw: Draw, start: int, stop: int, shape: tuple[int, ...], seed: int, *stream: str | int) -> Tensor:
-    """Give rows start to stop of an endless table of noise, whose row i belongs to sample i.
+    """Return rows start to stop of an endless table of noise, whose row i belongs to sample i.
 
     The table is drawn block by block, each from its own generator, on the CPU and in float32: the same sample meets
     the same noise in any batch, on any device, in any float type and for every network.

@@ -84,5 +84,5 @@ def finite_logits(net: nn.Module, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Say which samples the network classifies as their label, (B,) bool; of equal logits the first class wins."""
+    """Return which samples the network classifies as their label, (B,) bool; of equal logits the first class wins."""
     return finite_logits(net, x).argmax(dim=1) == y

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Changed = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Takes indices of samples (M,), of directions (M,) and radii (M,) to whether the class is another there, (M,) bool."""
+"""Maps indices of samples (M,), of directions (M,) and radii (M,) to whether the class is another there, (M,) bool."""
 
 
 def nearest_change(

@@ -6,7 +6,14 @@ Norm Regularization for Neural Networks".
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from jacexp.store.tables import STRENGTHS
 
 CITATION = {
     "P1": "Demyanov, Bailey, Kotagiri, Leckie: Invariant Backpropagation",
@@ -22,36 +29,29 @@ METHODS = {
 }
 """The methods of each paper, in the order of its Table 1."""
 
-STRENGTH = {
-    "l2": "lam",
-    "spec": "lam",
-    "frob": "lam",
-    "spec_bound": "lam",
-    "loss_ibp": "beta",
-    "pred_ibp": "beta",
-    "tbp": "beta",
-    "fast_tbp": "beta",
-    "at": "epsilon",
-    "fast_at": "epsilon",
-}
-"""The column of ``runs.csv`` that holds a method's strength; ``none`` has none."""
+CONF = Path(__file__).parents[2] / "conf"
 
-DECAY = {"beta_schedule": "constant"}
-TANGENTS = {"sigma": 0.9, "tangent_unit": "pixel", "border": "replicate"}
-SWITCHES: dict[str, dict[str, object]] = {
-    "none": {},
-    "l2": {"form": "sum_squares"},
-    "spec": {"power": 1, "n_iter": 1, "detach": True},
-    "frob": {"n_proj": 1},
-    "spec_bound": {"conv": "reshaped"},
-    "loss_ibp": {**DECAY, "hessian": False, "r": 1},
-    "pred_ibp": {**DECAY, "softmax": "omitted"},
-    "at": {"clip": False},
-    "fast_at": {"clip": False},
-    "tbp": {**DECAY, **TANGENTS, "softmax": "omitted"},
-    "fast_tbp": {**DECAY, **TANGENTS, "signed": False},
-}
-"""The switches of each method at the value that the papers' cells are made with; another value is a variant."""
+NOT_A_SWITCH = {"name", "_target_", "engine", "precompute"}
+"""Keys of a method's file that change how a number is computed, not which."""
+
+
+@cache
+def _conf(group: str, name: str) -> dict[str, Any]:
+    """Read a configuration file; one that is not there, as of a method of one's own, is empty."""
+    path = CONF / group / f"{name}.yaml"
+    found = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    return cast(dict[str, Any], found)
+
+
+def strength_of(method: str) -> str | None:
+    """Return the column of ``runs.csv`` that holds a method's strength; ``none`` has none."""
+    return next((c for c in STRENGTHS if c in _conf("method", method).get("method", {})), None)
+
+
+def switches(method: str) -> dict[str, object]:
+    """Return the switches of a method at the value that the papers' cells are made with; another is a variant."""
+    settings = _conf("method", method).get("method", {})
+    return {k: v for k, v in settings.items() if k not in NOT_A_SWITCH and k not in STRENGTHS}
 
 
 @dataclass(frozen=True)
@@ -205,19 +205,18 @@ def size_experiment(size: int, *, augmented: bool) -> Experiment:
     return Experiment("P1", "mnist", "convnet_mnist", n_epochs, subset=subset, augmented=augmented, n_seeds=5)
 
 
-BETAS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-EPSILONS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.3)
+COLUMNS = {"train.lr": "lr", "train.batch_size": "batch_size"}
+"""The columns of ``runs.csv`` that a protocol's grid searches beside the strength."""
 
 
 def grid(experiment: Experiment, method: str) -> dict[str, tuple[float, ...]]:
-    """Give the grid of a method by column of ``runs.csv``: P2's from A.2, P1's (unstated there) from the protocol."""
-    strength = STRENGTH.get(method)
-    if experiment.paper == "P1":
-        return {strength: EPSILONS if strength == "epsilon" else BETAS} if strength else {}
-    if experiment.model == "vgg16_bn":
-        return {"lam": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)} if strength else {}
-    rates: dict[str, tuple[float, ...]] = {"lr": (0.01, 0.001), "batch_size": (16, 32)}
-    return {**rates, "lam": (1e-4, 1e-3, 1e-2, 1e-1)} if strength else rates
+    """Return the grid of a method by column of ``runs.csv``, as ``conf`` has it: P2's from A.2, P1's unstated there."""
+    vgg = experiment.model == "vgg16_bn"
+    protocol = _conf("protocol", "ibp" if experiment.paper == "P1" else "spectral_vgg" if vgg else "spectral")
+    axes = {COLUMNS[key]: values for key, values in protocol["grid"].items() if key in COLUMNS}
+    strength = strength_of(method)
+    axes |= {strength: protocol["protocol"][strength]} if strength else {}
+    return {column: tuple(map(float, values.split(","))) for column, values in axes.items()}
 
 
 def grid_size(experiment: Experiment, method: str) -> int:

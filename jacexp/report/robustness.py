@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from jacexp.report.curves import Curves, curves_of
+from jacexp.report.markup import Document, Section
 from jacexp.report.paper import EXPERIMENTS, Experiment
-from jacexp.report.render import mean, selected
 from jacexp.report.select import Selection
-from jacexp.report.sheet import Section, Sheet
 from jacexp.report.stats import summarize
+from jacexp.report.tables import mean, selected
 
 EVALUATIONS = {
     "adversarial": "ε",
@@ -23,7 +23,7 @@ EVALUATIONS = {
 """The evaluations that count correct answers, and what their axis is called."""
 
 
-def sheet(selection: Selection) -> Sheet:
+def document(selection: Selection) -> Document:
     """Make the table of accuracies at the last point of every stored curve."""
     experiments = [*EXPERIMENTS["P1"], *EXPERIMENTS["P2"], *selection.others]
     sections = [section for e in experiments if (section := _section(selection, e)) is not None]
@@ -33,7 +33,7 @@ def sheet(selection: Selection) -> Sheet:
         "† marks points that a self-check of the evaluation flags: read them as upper bounds of the accuracy.",
         selected(selection.how),
     )
-    return Sheet("Accuracy under noise and attack", intro, tuple(sections))
+    return Document("Accuracy under noise and attack", intro, tuple(sections))
 
 
 def _section(selection: Selection, experiment: Experiment) -> Section | None:

@@ -9,7 +9,7 @@ from itertools import product
 from jacexp.report import commands
 from jacexp.report.grid import is_at, missing_seeds
 from jacexp.report.hours import Cell, Costs
-from jacexp.report.paper import EXPERIMENTS, STRENGTH, TABLE1
+from jacexp.report.paper import EXPERIMENTS, TABLE1, strength_of
 from jacexp.report.scorecard import Score
 from jacexp.report.select import Choice, Selection
 
@@ -91,7 +91,7 @@ def _batches(
     (e, method), choice = cell, selection.choice(*cell)
     seconds = costs.seconds(e, method)
     table = "table1" if e in EXPERIMENTS[e.paper] else "figure4"
-    for points, seeds in _grouped(_stage(choice, stage), STRENGTH.get(method)):
+    for points, seeds in _grouped(_stage(choice, stage), strength_of(method)):
         n = len(seeds) * math.prod(len(values) for values in points.values())
         yield Batch(
             table=f"{e.paper.lower()}-{table}",
@@ -120,7 +120,7 @@ def _stage(choice: Choice, stage: int) -> list[tuple[Point, set[int]]]:
 
 def nearest(choice: Choice, points: Sequence[Point]) -> list[Point]:
     """List the points of a grid that are searched first, the nearest to the paper's strength first."""
-    strength = STRENGTH.get(choice.method)
+    strength = strength_of(choice.method)
     first = [p for p in points if all(p.get(c, value) == value for c, value in FIRST.items())]
     papers = TABLE1[choice.experiment.paper][choice.experiment.dataset][choice.method].strength
     if strength is None or papers is None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from jacexp.report.claim import Row
 from jacexp.report.claims import ROWS
 from jacexp.report.hours import Costs
-from jacexp.report.render import selected
+from jacexp.report.markup import Document, Section, markdown
 from jacexp.report.select import Selection
-from jacexp.report.sheet import Section, Sheet, markdown
 from jacexp.report.stats import LEVEL, VERDICTS, Evidence
+from jacexp.report.tables import selected
 
 COLUMNS = [
     "id",
@@ -139,7 +139,7 @@ def _number(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.4g}"
 
 
-def sheet(scored: list[Score], selection: Selection) -> Sheet:
+def document(scored: list[Score], selection: Selection) -> Document:
     """Write the scorecard as text: the verdicts in one table, then the parts of each claim."""
     parts = tuple(_parts(score) for score in scored)
     intro = (
@@ -148,7 +148,7 @@ def sheet(scored: list[Score], selection: Selection) -> Sheet:
         selected(selection.how),
         f"**{outcome(scored)}**",
     )
-    return Sheet("Scorecard", intro, (verdicts("Verdicts", scored), *parts))
+    return Document("Scorecard", intro, (verdicts("Verdicts", scored), *parts))
 
 
 def verdicts(title: str, scored: list[Score]) -> Section:
@@ -166,7 +166,7 @@ def readme(scored: list[Score]) -> str:
     shown = verdicts("", [score for score in scored if score.verdict != "not run"])
     without_hours = Section("", shown.headings[:-1], tuple(row[:-1] for row in shown.rows))
     text = f"{outcome(scored).capitalize()}: `results/scorecard.md` has every part and the commands."
-    return markdown(Sheet("", (text,), (without_hours,))).strip()
+    return markdown(Document("", (text,), (without_hours,))).strip()
 
 
 def _ours(evidence: Evidence) -> tuple[str, str]:

@@ -19,12 +19,13 @@ from jacexp.report.paper import (
     EXPERIMENTS,
     METHODS,
     N_TRAIN,
+    NOT_A_SWITCH,
     PROTOCOLS,
     SIZES,
-    SWITCHES,
     Experiment,
     grid_size,
     size_experiment,
+    switches,
 )
 from jacexp.report.schema import Store
 from jacexp.store.tables import RUNS, STRENGTHS
@@ -33,9 +34,6 @@ How = Literal["holdout", "paper"]
 
 SEARCHED = ("lam", "beta", "epsilon", "options", "lr", "momentum", "batch_size", "precision", "checkpoint")
 """The columns that tell two settings of one method apart."""
-
-NOT_A_SWITCH = {"engine", "precompute"}
-"""Options that change how a number is computed, not which."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ def variant_of(method: str, options: str, checkpoint: str) -> str:
         raise StoreError(
             f"runs.csv: the options {options!r} of a {method} run are not a JSON object"
         ) from error
-    usual = SWITCHES.get(method, {})
+    usual = switches(method)
     other = {k: v for k, v in pairs.items() if k not in NOT_A_SWITCH and (k not in usual or usual[k] != v)}
     if checkpoint not in ("", "last"):
         other["checkpoint"] = checkpoint
@@ -219,7 +217,7 @@ class Selection:
     """The stored runs under one way of selection: which experiments there are and who stands for each method."""
 
     def __init__(self, store: Store, how: How) -> None:
-        """Take the tables and the way of selection; nothing is chosen before it is asked for."""
+        """Prepare the runs; nothing is chosen before it is asked for."""
         self.store = store
         self.how = how
         runs = store.runs[store.runs["select"] == how]
@@ -234,14 +232,14 @@ class Selection:
         self._networks: dict[Experiment, pd.DataFrame] = {}
 
     def choice(self, experiment: Experiment, method: str, variant: str = "") -> Choice:
-        """Give the setting that stands for a method in an experiment."""
+        """Return the setting that stands for a method in an experiment."""
         key = (experiment, method, variant)
         if key not in self._choices:
             self._choices[key] = choose(self._runs_of(experiment), experiment, method, variant)
         return self._choices[key]
 
     def networks(self, experiment: Experiment) -> pd.DataFrame:
-        """Give the runs that stand for the methods of an experiment, as the papers have them, by their ids."""
+        """Return the runs that stand for the methods of an experiment, as the papers have them, by their ids."""
         if experiment not in self._networks:
             choices = [self.choice(experiment, m) for m, variant in self.methods(experiment) if not variant]
             runs = [c.runs for c in choices if c.best]
@@ -249,7 +247,7 @@ class Selection:
         return self._networks[experiment]
 
     def methods(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Give the (method, variant) pairs of an experiment: the paper's methods first, stored or not."""
+        """Return the (method, variant) pairs of an experiment: the paper's methods first, stored or not."""
         own = [(m, "") for m in METHODS[experiment.paper]] if experiment.n_seeds is not None else []
         runs = self._runs_of(experiment)
         stored = set(zip(runs["method"], runs["variant"], strict=True)) - set(own)

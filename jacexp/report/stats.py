@@ -10,7 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
+from scipy.stats import ttest_1samp
 
 from jacexp.report.paper import Experiment
 
@@ -107,32 +108,27 @@ def greater(leaf: Evidence, sample: ArrayLike, bound: float = 0.0) -> Evidence:
         The leaf with the sample's mean, its interval and both p-values.
     """
     x = np.asarray(sample, dtype=float)
-    return _measured(leaf, x, _p_above(x, bound), _p_below(x, bound))
+    return _measured(leaf, x, _p(x, bound, "greater"), _p(x, bound, "less"))
 
 
 def less(leaf: Evidence, sample: ArrayLike, bound: float = 0.0) -> Evidence:
     """Test the claim mean(sample) < bound with a t-test; its opposite is mean(sample) > bound. See `greater`."""
     x = np.asarray(sample, dtype=float)
-    return _measured(leaf, x, _p_below(x, bound), _p_above(x, bound))
+    return _measured(leaf, x, _p(x, bound, "less"), _p(x, bound, "greater"))
 
 
 def within(leaf: Evidence, sample: ArrayLike, low: float, high: float) -> Evidence:
     """Test the claim low < mean(sample) < high with two one-sided t-tests (TOST); its opposite is outside."""
     x = np.asarray(sample, dtype=float)
-    inside = max(_p_above(x, low), _p_below(x, high))
-    return _measured(leaf, x, inside, min(_p_below(x, low), _p_above(x, high)))
+    inside = max(_p(x, low, "greater"), _p(x, high, "less"))
+    return _measured(leaf, x, inside, min(_p(x, low, "less"), _p(x, high, "greater")))
 
 
-def _p_below(x: np.ndarray, bound: float) -> float:
-    """The p-value of Student's t-test against mean(x) ≥ bound; 1 where there is no spread to test with."""
+def _p(x: np.ndarray, bound: float, alternative: Literal["less", "greater"]) -> float:
+    """Return the p-value of Student's t-test that mean(x) is less or greater; 1 where there is no spread."""
     if len(x) < 2 or np.ptp(x) <= 1e-12 * np.abs(x).max():
         return 1.0
-    t = (x.mean() - bound) / (x.std(ddof=1) / np.sqrt(len(x)))
-    return float(stdtr(len(x) - 1, t))
-
-
-def _p_above(x: np.ndarray, bound: float) -> float:
-    return _p_below(-x, -bound)
+    return float(ttest_1samp(x, bound, alternative=alternative).pvalue)
 
 
 def _measured(leaf: Evidence, x: np.ndarray, p_for: float, p_against: float) -> Evidence:

@@ -194,7 +194,7 @@ def log_ticks(axis: Axis, times: Sequence[float]) -> None:
 
 
 def no_minor_ticks(axes: Axes) -> None:
-    """Take the minor ticks of the x axis away, where the major ones are given one by one."""
+    """Remove the minor ticks of the x axis, where the major ones are given one by one."""
     axes.xaxis.set_minor_locator(NullLocator())
 
 

@@ -1,12 +1,13 @@
-"""Both papers' Table 1 with the stored results beside it: what each cell holds. `render` writes them down."""
+"""Both papers' Table 1 with the stored results beside it: what each cell holds, and as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from jacexp.report import commands
 from jacexp.report.grid import lack
+from jacexp.report.markup import Document, Section
 from jacexp.report.paper import (
     CITATION,
     EXPERIMENTS,
@@ -18,7 +19,7 @@ from jacexp.report.paper import (
     Experiment,
     Printed,
 )
-from jacexp.report.select import Choice, Selection, Setting, percent
+from jacexp.report.select import Choice, How, Selection, Setting, describe, percent
 from jacexp.report.stats import Summary, summarize
 from jacexp.report.timings import comparable
 
@@ -151,3 +152,119 @@ def _notes(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
         sizes = {int(n) for row in rows for n in row.choice.runs["n_test"]}
         notes += [f"tested on n_test = {n:,} of the {N_TEST:,} test images" for n in sorted(sizes - {N_TEST})]
     return notes
+
+
+DEVIATION = (
+    "± is the sample standard deviation over seeds (n − 1 in the denominator); P2 calls its own one standard "
+    "deviation, P1 does not say. Differences are to `none`, in percentage points, paired by seed, with the 95 % "
+    "interval of Student's t."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and what it shows of a row."""
+
+    heading: str
+    cell: Callable[[Row], str]
+
+
+def document(table: Table, how: How, put_aside: Sequence[str]) -> Document:
+    """Write a table's cells as text.
+
+    Args:
+        table: one paper's.
+        how: the way of selection.
+        put_aside: what was left out while reading the store.
+
+    Returns:
+        One section a data set; then, for Markdown, what is missing and what was put aside.
+    """
+    intro = [f"{table.citation}. {DEVIATION}", selected(how)]
+    if table.paper == "P1":
+        intro.append(
+            "Times are relative to `none`: the paper's of an epoch, ours of a step at batch size 32."
+        )
+    shown = columns(table)
+    closing = [Section("Missing", ("what", "command"), tuple((w, f"`{c}`") for w, c in table.missing))]
+    closing += [Section("Put aside while reading", (), (), tuple(put_aside))]
+    return Document(
+        title=f"{table.paper} Table 1: {table.quantity}",
+        intro=tuple(intro),
+        sections=tuple(_section(block, shown) for block in table.blocks),
+        closing=tuple(section for section in closing if section.rows or section.notes),
+    )
+
+
+def selected(how: How) -> str:
+    """Return a sentence on what the hyper-parameters were selected on."""
+    if how == "paper":
+        return "**Hyper-parameters were selected on the test set** (`select=paper`), as the papers seem to have done."
+    return "Hyper-parameters were selected on held-out training images (`select=holdout`)."
+
+
+def columns(table: Table) -> list[Column]:
+    """Return the columns of a paper's table."""
+    shown = [
+        Column("method", lambda row: f"`{row.label}`"),
+        Column("paper", _paper),
+        Column("ours", lambda row: mean(row.result) if row.result else outcome(row)),
+        Column("n", _n),
+        Column("difference to `none`", lambda row: interval(row.difference) if row.difference else "–"),
+    ]
+    if table.paper == "P1":
+        return [
+            *shown,
+            Column("strength, paper", lambda row: _number(row.paper.strength if row.paper else None)),
+            Column("strength, ours", lambda row: _number(row.setting.strength if row.setting else None)),
+            Column("time, paper", lambda row: _ratio(row.paper_time)),
+            Column("time, ours", lambda row: _ratio(row.time)),
+        ]
+    return [*shown, Column("setting", lambda row: describe(row.setting) if row.setting else "–")]
+
+
+def _section(block: Block, shown: Sequence[Column]) -> Section:
+    own = "" if block.is_papers else " (not an experiment of the paper)"
+    headings = tuple(column.heading for column in shown)
+    rows = tuple(tuple(column.cell(row) for column in shown) for row in block.rows)
+    return Section(block.experiment.title + own, headings, rows, block.notes)
+
+
+def outcome(row: Row) -> str:
+    """Return the word that stands for a number that is not there."""
+    lost = [end for setting in row.choice.settings for end in setting.lost.values()]
+    if not row.choice.settings:
+        return "not run"
+    return "diverged" if "diverged" in lost else "failed" if lost else "no validation"
+
+
+def interval(s: Summary) -> str:
+    """Write a mean with its 95 % interval, as in ``+0.65 [+0.41, +0.89]``."""
+    text = f"{s.mean:+.2f} [{s.low:+.2f}, {s.high:+.2f}]" if s.n > 1 else f"{s.mean:+.2f} (n = 1)"
+    return text.replace("-", "−")
+
+
+def mean(s: Summary) -> str:
+    """Write a mean with its deviation, as in ``91.10 ± 0.06``."""
+    return f"{s.mean:.2f} ± {s.deviation:.2f}" if s.n > 1 else f"{s.mean:.2f}"
+
+
+def _paper(row: Row) -> str:
+    if row.paper is None:
+        return "–"
+    # P1 prints one digit for CIFAR-10, two for MNIST.
+    digits = 1 if row.choice.experiment.paper == "P1" and row.choice.experiment.dataset == "cifar10" else 2
+    return f"{row.paper.value:.{digits}f} ± {row.paper.deviation:.{digits}f}"
+
+
+def _n(row: Row) -> str:
+    n, wanted = row.result.n if row.result else 0, row.choice.experiment.n_seeds
+    return f"{n} of {wanted}" if wanted is not None and n < wanted else str(n)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

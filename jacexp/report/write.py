@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jacexp.errors import StoreError
-from jacexp.report import render, robustness, scorecard, sheet, tables
+from jacexp.report import markup, robustness, scorecard, tables
 from jacexp.report.schema import read_store
 from jacexp.report.select import How, Selection
 from jacexp.store.runs import write_atomically
@@ -43,14 +43,14 @@ def write_tables(results: Path, how: How) -> Written:
     store = read_store(results)
     selection = Selection(store, how)
     filled = [tables.table(selection, paper) for paper in ("P1", "P2")]
-    sheets = {f"tables/{t.paper.lower()}-table1": render.sheet(t, how, store.notes) for t in filled}
-    sheets["tables/robustness"] = robustness.sheet(selection)
+    documents = {f"tables/{t.paper.lower()}-table1": tables.document(t, how, store.notes) for t in filled}
+    documents["tables/robustness"] = robustness.document(selection)
     scored = scorecard.scores(selection)
     mark = suffix(how)
-    texts = {f"{name}{mark}.md": sheet.markdown(made) for name, made in sheets.items()}
-    texts |= {f"{name}{mark}.tex": sheet.latex(made) for name, made in sheets.items()}
+    texts = {f"{name}{mark}.md": markup.markdown(made) for name, made in documents.items()}
+    texts |= {f"{name}{mark}.tex": markup.latex(made) for name, made in documents.items()}
     texts[f"scorecard{mark}.csv"] = scorecard.to_csv(scored)
-    texts[f"scorecard{mark}.md"] = sheet.markdown(scorecard.sheet(scored, selection))
+    texts[f"scorecard{mark}.md"] = markup.markdown(scorecard.document(scored, selection))
     written = write_files(results, {name: text.encode() for name, text in texts.items()})
     if how == "holdout":
         written += _write_readme(results.resolve().parent, scorecard.readme(scored))
@@ -75,7 +75,7 @@ def write_figures(results: Path, how: How) -> Written:
     drawn = figures.draw_all(Selection(read_store(results), how))
     mark = suffix(how)
     contents: dict[str, bytes] = {}
-    for drawing in drawn.drawings:
+    for drawing in drawn.figures:
         contents |= figures.files(drawing)
     contents["captions.md"] = figures.captions(drawn).encode()
     written = write_files(results, {f"figures{mark}/{name}": content for name, content in contents.items()})

@@ -81,9 +81,9 @@ class ProtocolConfig:
     """Of the paper whose protocol it is; None for one that is no paper's."""
     datasets: list[str] = field(default_factory=list)
     """The data sets that this paper trains on."""
-    lam: str = "1e-4,1e-3,1e-2,1e-1"
-    beta: str = "0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1,3"
-    epsilon: str = "0.0003,0.001,0.003,0.01,0.03,0.05,0.1,0.3"
+    lam: str = MISSING
+    beta: str = MISSING
+    epsilon: str = MISSING
 
 
 @dataclass

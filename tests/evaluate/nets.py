@@ -90,7 +90,7 @@ def masked(seed: int = 0) -> Network:
 
 
 def margins(net: Network, x: Tensor, y: Tensor) -> Tensor:
-    """Give the logit of the label less the largest other, (N,)."""
+    """Return the logit of the label less the largest other, (N,)."""
     logits = net(x.double() / 255 if x.dtype == torch.uint8 else x)
     own = logits.gather(1, y[:, None])[:, 0]
     return own - logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)

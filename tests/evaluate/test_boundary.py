@@ -21,7 +21,7 @@ def directions(n: int, n_packets: int, shape=(1, 8, 8), seed: int = 0) -> torch.
 
 
 def linear_distances(net, x, y, d) -> torch.Tensor:
-    """Give the smallest (z_y − z_c)/((w_c − w_y)·d_k) > 0 over k and c: the first change, in closed form."""
+    """Return the smallest (z_y − z_c)/((w_c − w_y)·d_k) > 0 over k and c: the first change, in closed form."""
     weight = net.body[1].weight.detach() / net.normalize.std.item()
     logits = net(x.double() / 255).detach()
     gap = logits.gather(1, y[:, None]) - logits

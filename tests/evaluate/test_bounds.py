@@ -11,7 +11,7 @@ from tests.evaluate.nets import convnet, images
 
 
 def exact_norm(layer: nn.Module, shape: tuple[int, ...]) -> float:
-    """Give the norm of an affine layer from its whole matrix."""
+    """Return the norm of an affine layer from its whole matrix."""
     zero = torch.zeros(1, *shape, dtype=torch.float64)
     matrix = torch.autograd.functional.jacobian(layer.double(), zero)
     return torch.linalg.matrix_norm(matrix.reshape(-1, zero.numel()), ord=2).item()

@@ -57,7 +57,7 @@ def test_autoattack_has_the_count_of_torchattacks_standard():
 
 
 def settings_of(attack) -> dict:
-    """Give what an attack of the library was made with."""
+    """Return what an attack of the library was made with."""
     return {
         key: value
         for key, value in vars(attack).items()

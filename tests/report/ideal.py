@@ -6,15 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from jacexp.report.paper import (
-    BETAS,
-    EPSILONS,
     EXPERIMENTS,
     METHODS,
     SIZES,
-    STRENGTH,
     TABLE1,
     Experiment,
+    grid,
     size_experiment,
+    strength_of,
 )
 from tests.report.synthetic import Row, Tables
 
@@ -65,7 +64,8 @@ class Ideal:
         """Yield a run a seed with the paper's accuracy at the paper's strength."""
         cell = TABLE1[e.paper][e.dataset][method]
         accuracy = cell.value if e.paper == "P2" else 100 - cell.value
-        strength = {STRENGTH[method]: cell.strength or 0.01} if method in STRENGTH else {}
+        column = strength_of(method)
+        strength = {column: cell.strength or 0.01} if column else {}
         protocol = {"protocol": "spectral_vgg"} if e.model == "vgg16_bn" else {}
         for seed in range(e.n_seeds or 0):
             share = (accuracy + 0.1 * cell.deviation * self.rng.normal()) / 100
@@ -78,7 +78,7 @@ class Ideal:
                     self.fall(run, "adversarial", ADVERSARIAL[method], noise=0.002)
                     self.fall(run, "gaussian", GAUSSIAN[e.dataset][method], noise=0.002)
         for method, best in (("at", 0.05), ("fast_at", 0.03)) if e == MNIST else ():
-            for epsilon in EPSILONS:
+            for epsilon in grid(e, method)["epsilon"]:
                 for seed in range(10) if epsilon != best else ():
                     worse = 0.01 * abs(math.log(epsilon / best))
                     share = self.near(0.9911 - worse, 0.0002)
@@ -120,7 +120,7 @@ class Ideal:
                 e = size_experiment(size, augmented=augmented)
                 others = {"augment": "affine" if augmented else "none"}
                 for method, error in errors.items():
-                    strength = {"beta": BETAS[-1]} if method == "pred_ibp" else {}
+                    strength = {"beta": 3.0} if method == "pred_ibp" else {}
                     for seed in range(5):
                         share = 1 - self.near(error)
                         self.tables.run(e, method, seed, val=share, test=share, **strength, **others)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jacexp.report.paper import SWITCHES, Experiment
+from jacexp.report.paper import Experiment, switches
 from jacexp.store.tables import CURVES, RUNS, TIMING
 
 PROTOCOL = {"P1": "ibp", "P2": "spectral"}
@@ -43,7 +43,7 @@ class Tables:
             "protocol": PROTOCOL[e.paper],
             "select": "holdout",
             "seed": seed,
-            "options": json.dumps(SWITCHES[method], sort_keys=True),
+            "options": json.dumps(switches(method), sort_keys=True),
             "lr": 0.01,
             "momentum": 0.8,
             "batch_size": 32,

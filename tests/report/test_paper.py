@@ -4,40 +4,39 @@ import pytest
 import yaml
 
 from jacexp.report import paper
-from jacexp.report.select import NOT_A_SWITCH
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def method_file(method: str) -> dict:
-    return yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("method", "strength", "switches"),
+    [
+        ("none", None, {}),
+        ("spec", "lam", {"n_iter": 1, "power": 1, "detach": True}),
+        ("loss_ibp", "beta", {"r": 1, "hessian": False}),
+        ("at", "epsilon", {"clip": False}),
+        ("of_ones_own", None, {}),
+    ],
+)
+def test_a_methods_strength_and_switches_are_those_of_its_file(method, strength, switches):
+    assert paper.strength_of(method) == strength
+    assert paper.switches(method) == switches
 
 
-@pytest.mark.parametrize("method", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
-def test_the_switches_and_the_strength_are_those_of_the_yaml(method):
-    keys = {
-        k: v for k, v in method_file(method)["method"].items() if k not in ("name", "_target_", *NOT_A_SWITCH)
+def test_what_makes_no_other_number_is_no_switch():
+    assert "precompute" not in paper.switches("tbp")
+
+
+def test_grids_are_those_of_the_protocols():
+    cifar, kmnist, _ = paper.EXPERIMENTS["P2"]
+    assert paper.grid(kmnist, "frob") == {
+        "lr": (0.01, 0.001),
+        "batch_size": (16, 32),
+        "lam": (1e-4, 1e-3, 1e-2, 1e-1),
     }
-    strength = paper.STRENGTH.get(method)
-    keys.pop(strength, None)
-    assert keys == paper.SWITCHES[method]
-
-
-@pytest.mark.parametrize("method", sorted(paper.STRENGTH))
-def test_the_grid_of_the_strength_is_that_of_the_yaml(method):
-    strength = paper.STRENGTH[method]
-    swept = method_file(method)["grid"][f"method.{strength}"]
-    if swept.startswith("$"):
-        for protocol, e in (
-            ("spectral", paper.EXPERIMENTS["P2"][1]),
-            ("spectral_vgg", paper.EXPERIMENTS["P2"][0]),
-        ):
-            text = yaml.safe_load((CONF / "protocol" / f"{protocol}.yaml").read_text(encoding="utf-8"))[
-                "protocol"
-            ]["lam"]
-            assert paper.grid(e, method)["lam"] == tuple(map(float, text.split(",")))
-    else:
-        assert paper.grid(paper.EXPERIMENTS["P1"][0], method)[strength] == tuple(map(float, swept.split(",")))
+    assert paper.grid(cifar, "frob") == {"lam": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)}
+    assert paper.grid(paper.EXPERIMENTS["P1"][0], "at")["epsilon"][4:] == (0.03, 0.05, 0.1, 0.3)
+    assert paper.grid(paper.EXPERIMENTS["P1"][0], "none") == {}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,6 @@ def test_the_grid_of_the_strength_is_that_of_the_yaml(method):
 def test_the_experiments_are_those_of_the_protocols(protocol, experiment):
     conf = yaml.safe_load((CONF / "protocol" / f"{protocol}.yaml").read_text(encoding="utf-8"))
     assert conf["train"]["epochs"] == experiment.n_epochs
-    assert conf["data"].get("subset") == experiment.subset
     assert (conf["data"]["augment"] != "none") == experiment.augmented
     assert conf["grid"]["seed"] == f"range({experiment.n_seeds})"
     assert paper.PROTOCOLS[protocol] == experiment.paper

@@ -1,7 +1,7 @@
 import pytest
 
 from jacexp.report.paper import EXPERIMENTS
-from jacexp.report.robustness import sheet
+from jacexp.report.robustness import document
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
 
@@ -10,7 +10,7 @@ FMNIST = EXPERIMENTS["P2"][2]
 
 @pytest.fixture
 def sections(tables, tmp_path):
-    return lambda: sheet(Selection(read_store(tables.write(tmp_path)), "holdout")).sections
+    return lambda: document(Selection(read_store(tables.write(tmp_path)), "holdout")).sections
 
 
 def test_the_accuracy_at_the_strongest_point_is_that_worked_out_by_hand(tables, sections):

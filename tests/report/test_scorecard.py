@@ -5,11 +5,11 @@ import pytest
 
 from jacexp.report.claims import ROWS
 from jacexp.report.hours import Costs
+from jacexp.report.markup import markdown
 from jacexp.report.paper import EXPERIMENTS, size_experiment
 from jacexp.report.schema import read_store
-from jacexp.report.scorecard import COLUMNS, outcome, readme, scores, sheet, to_csv
+from jacexp.report.scorecard import COLUMNS, document, outcome, readme, scores, to_csv
 from jacexp.report.select import Selection
-from jacexp.report.sheet import markdown
 
 FMNIST = EXPERIMENTS["P2"][2]
 IDS = list(ROWS)
@@ -60,7 +60,7 @@ def test_what_is_not_run_has_no_numbers(begun):
     assert row["verdict"] == "not run"
     assert [row[c] for c in ("ours", "low", "high", "n", "p")] == ["", "", "", "0", ""]
     assert (row["not_run"], row["confirmed"], row["hours"]) == ("3", "1", "unknown")
-    text = markdown(sheet(scores(begun), begun))
+    text = markdown(document(scores(begun), begun))
     assert text.count("| – | 0 | **not run** |") == len(IDS)
 
 
@@ -84,7 +84,7 @@ def test_hours_grow_with_images_and_epochs(tables, tmp_path):
 
 
 def test_the_text_has_a_section_a_row_with_its_parts(full, ideal):
-    text = markdown(sheet(full, Selection(ideal, "holdout")))
+    text = markdown(document(full, Selection(ideal, "holdout")))
     assert all(f"## {id_}, " in text for id_ in IDS)
     assert "| mnist: error of none − pred_ibp, points | 0.31 |" in text
     assert (
@@ -109,4 +109,4 @@ def test_the_readme_shows_the_rows_that_have_data(full, begun):
 
 def test_selection_on_the_test_set_is_said(ideal):
     chosen = Selection(ideal, "paper")
-    assert "selected on the test set" in markdown(sheet(scores(chosen), chosen))
+    assert "selected on the test set" in markdown(document(scores(chosen), chosen))

@@ -5,7 +5,7 @@ import pytest
 from jacexp.errors import ConfigError
 from jacexp.report import sweeps as plan
 from jacexp.report.grid import lack, missing_runs, n_runs
-from jacexp.report.paper import BETAS, EXPERIMENTS, SIZES, size_experiment
+from jacexp.report.paper import EXPERIMENTS, SIZES, grid, size_experiment
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
 
@@ -108,7 +108,7 @@ def test_figure_4_names_the_sizes_that_lack_runs(tables, read):
         e = size_experiment(size, augmented=False)
         for seed in range(5):
             tables.run(e, "none", seed, lr=0.1)
-            for beta in BETAS:
+            for beta in grid(e, "pred_ibp")["beta"]:
                 tables.run(e, "pred_ibp", seed, lr=0.1, beta=beta)
     sweeps = plan.narrowed(plan.sweeps(read()), table="p1-fig4")
     assert [(s.method, s.n_missing, s.n_runs) for s in sweeps] == [

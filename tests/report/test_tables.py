@@ -2,12 +2,11 @@
 
 import pytest
 
+from jacexp.report.markup import latex, markdown
 from jacexp.report.paper import EXPERIMENTS, TABLE1
-from jacexp.report.render import sheet
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
-from jacexp.report.sheet import latex, markdown
-from jacexp.report.tables import table
+from jacexp.report.tables import document, table
 
 MNIST, CIFAR_10K = EXPERIMENTS["P1"]
 CIFAR, KMNIST, FMNIST = EXPERIMENTS["P2"]
@@ -20,7 +19,7 @@ def made(tables, tmp_path):
     def make(paper, how="holdout"):
         store = read_store(tables.write(tmp_path))
         filled = table(Selection(store, how), paper)
-        return filled, markdown(sheet(filled, how, store.notes)), latex(sheet(filled, how, store.notes))
+        return filled, markdown(document(filled, how, store.notes)), latex(document(filled, how, store.notes))
 
     return make
 
@@ -165,7 +164,7 @@ def test_results_selected_on_the_test_set_say_so(tables, made):
 
 @pytest.mark.parametrize("paper", ["P1", "P2"])
 def test_the_papers_numbers_stand_in_every_row(ideal, paper):
-    text = markdown(sheet(table(Selection(ideal, "holdout"), paper), "holdout", ()))
+    text = markdown(document(table(Selection(ideal, "holdout"), paper), "holdout", ()))
     sections = {"cifar10": "CIFAR-10", "mnist": "MNIST", "kmnist": "KMNIST", "fmnist": "FashionMNIST"}
     for dataset, cells in TABLE1[paper].items():
         for method, cell in cells.items():
@@ -174,7 +173,7 @@ def test_the_papers_numbers_stand_in_every_row(ideal, paper):
 
 
 def test_latex_has_as_many_cells_in_each_row_as_columns(ideal):
-    tex = latex(sheet(table(Selection(ideal, "holdout"), "P1"), "holdout", ()))
+    tex = latex(document(table(Selection(ideal, "holdout"), "P1"), "holdout", ()))
     rows = [row for row in tex.splitlines() if row.startswith(r"\texttt")]
     assert len(rows) == 14
     assert {row.count("&") for row in rows} == {8}

@@ -15,7 +15,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Document:
     """What goes into one file: an introduction and several tables. Texts may hold `code` and **bold**."""
 
     title: str
@@ -25,12 +25,12 @@ class Sheet:
     """What Markdown shows beside the tables themselves, and LaTeX leaves out."""
 
 
-def markdown(sheet: Sheet) -> str:
-    """Write a sheet as Markdown."""
-    lines = [f"# {sheet.title}", ""] if sheet.title else []
-    for paragraph in sheet.intro:
+def markdown(document: Document) -> str:
+    """Write a document as Markdown."""
+    lines = [f"# {document.title}", ""] if document.title else []
+    for paragraph in document.intro:
         lines += [paragraph, ""]
-    for section in (*sheet.sections, *sheet.closing):
+    for section in (*document.sections, *document.closing):
         lines += [f"## {section.title}", ""] if section.title else []
         if section.rows:
             lines += [_line(section.headings), "|" + "---|" * len(section.headings)]
@@ -43,12 +43,12 @@ def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def latex(sheet: Sheet) -> str:
-    """Write the tables of a sheet as one LaTeX ``tabular``, a group of rows a section; notes become comments."""
-    lines = [f"% {plain(text)}" for text in (sheet.title, *sheet.intro)]
-    width = max((len(section.headings) for section in sheet.sections), default=1)
+def latex(document: Document) -> str:
+    """Write the tables of a document as one LaTeX ``tabular``, a group of rows a section; notes become comments."""
+    lines = [f"% {plain(text)}" for text in (document.title, *document.intro)]
+    width = max((len(section.headings) for section in document.sections), default=1)
     lines += [rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
-    for number, section in enumerate(sheet.sections):
+    for number, section in enumerate(document.sections):
         lines += [r"\midrule"] if number else []
         lines += [rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(section.title)}}}}} \\"]
         lines += [_row(section.headings), r"\midrule", *map(_row, section.rows)]

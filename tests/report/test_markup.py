@@ -1,6 +1,6 @@
-from jacexp.report.sheet import Section, Sheet, escape, latex, markdown
+from jacexp.report.markup import Document, Section, escape, latex, markdown
 
-SHEET = Sheet(
+SHEET = Document(
     title="A title",
     intro=("Of `code`, 5 %.",),
     sections=(

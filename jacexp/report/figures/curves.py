@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jacexp.report import style
 from jacexp.report.curves import Curves, curves_of
-from jacexp.report.drawing import Drawing, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.figures.captioned import Captioned, Drawn, caption, collect, gaps_of, lacking, not_run
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
 from jacexp.report.select import Selection
 
@@ -114,7 +114,7 @@ def _draw(selection: Selection, spec: CurveFigure, experiments: Sequence[Experim
     title = spec.title if papers else f"{spec.title}, on {shown[0].title} (not an experiment of the paper)"
     absent = [lacking(a.evaluation, e, methods) for (a, e), methods in missing.items() if methods]
     text = caption(title, [*sentences, *not_run(absent)], selection.how)
-    return Drawn((Drawing(name, fig, text),), tuple(gaps))
+    return Drawn((Captioned(name, fig, text),), tuple(gaps))
 
 
 def _sentences(spec: CurveFigure, curves: Curves) -> list[str]:

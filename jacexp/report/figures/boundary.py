@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from jacexp.report import style
 from jacexp.report.curves import Curves, curves_of, distances_of
-from jacexp.report.drawing import Drawing, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.figures.captioned import Captioned, Drawn, caption, collect, gaps_of, lacking, not_run
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
 from jacexp.report.select import Selection
 
@@ -26,7 +26,7 @@ def draw(selection: Selection) -> Drawn:
 
 
 def first_seed(selection: Selection, experiment: Experiment) -> int | None:
-    """Give the seed whose networks are drawn: the lowest for which most methods have distances stored."""
+    """Return the seed whose networks are drawn: the lowest for which most methods have distances stored."""
     stored: Counter[int] = Counter()
     for run, seed in selection.networks(experiment)["seed"].items():
         stored[int(seed)] += selection.store.distances_path(str(run)).exists()
@@ -63,11 +63,11 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
     title = f"P2 Figure 4: distance to the decision boundary{own}"
     absent = [lacking("boundary", e, methods) for e, methods in missing.items() if methods]
     text = caption(title, [*sentences, *not_run(absent)], selection.how)
-    return Drawn((Drawing(name, fig, text),), tuple(gaps))
+    return Drawn((Captioned(name, fig, text),), tuple(gaps))
 
 
 def _search(curves: Curves) -> str:
-    """Say how the boundary was searched for, as far as the points beside the distances say it."""
+    """Describe how the boundary was searched for, as far as the points beside the distances tell."""
     settings = json.loads(curves.settings or "{}")
     threat = curves.threat[:1].upper() + curves.threat[1:]
     if not {"n_directions", "n_spheres", "max_radius"} <= set(settings):

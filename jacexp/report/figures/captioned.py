@@ -11,7 +11,7 @@ from jacexp.report.select import How, Selection
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Captioned:
     """One figure."""
 
     name: str
@@ -32,7 +32,7 @@ class Gap:
 class Drawn:
     """Everything that one figure module made of the store."""
 
-    drawings: tuple[Drawing, ...] = ()
+    figures: tuple[Captioned, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
 
@@ -40,18 +40,18 @@ def collect(parts: Iterable[Drawn]) -> Drawn:
     """Join what several figure modules made."""
     made = list(parts)
     gaps = dict.fromkeys(g for d in made for g in d.gaps)
-    return Drawn(tuple(f for d in made for f in d.drawings), tuple(gaps))
+    return Drawn(tuple(f for d in made for f in d.figures), tuple(gaps))
 
 
 def lacking(evaluation: str, experiment: Experiment, methods: Sequence[str]) -> str:
-    """Say which methods an evaluation lacks."""
+    """Return in words which methods an evaluation lacks."""
     return f"{evaluation} on {experiment.dataset} for {', '.join(methods)}"
 
 
 def gaps_of(
     selection: Selection, evaluation: str, experiment: Experiment, methods: Sequence[str]
 ) -> list[Gap]:
-    """Say what an evaluation of some methods lacks: networks, where none were trained, and the evaluation itself."""
+    """List what an evaluation of some methods lacks: networks, where none were trained, and the evaluation itself."""
     if not methods:
         return []
     untrained = [m for m in methods if selection.choice(experiment, m).best is None]
@@ -63,7 +63,7 @@ def gaps_of(
 
 
 def not_run(what: Sequence[str]) -> list[str]:
-    """Say in a caption what is missing."""
+    """Return the sentences of a caption on what is missing."""
     return [f"Not run: {'; '.join(what)}"] if what else []
 
 

@@ -3,8 +3,9 @@
 import io
 from collections.abc import Mapping
 
-from jacexp.report import figure_boundary, figure_cost, figure_curves, figure_size, style
-from jacexp.report.drawing import Drawing, Drawn, collect
+from jacexp.report import style
+from jacexp.report.figures import boundary, cost, curves, size
+from jacexp.report.figures.captioned import Captioned, Drawn, collect
 from jacexp.report.select import Selection
 
 METADATA: Mapping[str, dict[str, None]] = {
@@ -18,22 +19,22 @@ def draw_all(selection: Selection) -> Drawn:
     """Draw P1 Figures 2 to 4 and P2 Figures 3 to 5 as far as the store has their data."""
     drawn = collect(
         [
-            figure_curves.draw(selection, figure_curves.ADVERSARIAL),
-            figure_curves.draw(selection, figure_curves.GAUSSIAN),
-            figure_size.draw(selection),
-            figure_curves.draw(selection, figure_curves.ROBUSTNESS),
-            figure_boundary.draw(selection),
-            figure_cost.draw(selection),
+            curves.draw(selection, curves.ADVERSARIAL),
+            curves.draw(selection, curves.GAUSSIAN),
+            size.draw(selection),
+            curves.draw(selection, curves.ROBUSTNESS),
+            boundary.draw(selection),
+            cost.draw(selection),
         ]
     )
     with style.column_style():
-        for drawing in drawn.drawings:
+        for drawing in drawn.figures:
             style.settle(drawing.figure)
     return drawn
 
 
-def files(drawing: Drawing) -> dict[str, bytes]:
-    """Give the files of a figure by name."""
+def files(drawing: Captioned) -> dict[str, bytes]:
+    """Return the files of a figure by name."""
     made = {}
     with style.column_style():
         for ending, metadata in METADATA.items():
@@ -46,7 +47,7 @@ def files(drawing: Drawing) -> dict[str, bytes]:
 def captions(drawn: Drawn) -> str:
     """Write the captions of all figures as one Markdown text."""
     lines = ["# Figures", ""]
-    for drawing in drawn.drawings:
+    for drawing in drawn.figures:
         lines += [f"## {drawing.name}", "", f"![{drawing.name}]({drawing.name}.png)", "", drawing.caption, ""]
     if drawn.gaps:
         lines += ["## Missing", "", "| what | command |", "|---|---|"]

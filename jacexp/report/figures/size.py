@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from jacexp.report import style
 from jacexp.report.curves import size_table
-from jacexp.report.drawing import Drawing, Drawn, Gap, caption, not_run
+from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, not_run
 from jacexp.report.paper import SIZE_METHODS, SIZES
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import size_sweep
@@ -28,7 +28,7 @@ def draw(selection: Selection) -> Drawn:
         *not_run([gap.what for gap in gaps]),
     ]
     title = "P1 Figure 4: none and pred_ibp against the size of the MNIST training set"
-    return Drawn((Drawing("p1-figure4", fig, caption(title, sentences, selection.how)),), tuple(gaps))
+    return Drawn((Captioned("p1-figure4", fig, caption(title, sentences, selection.how)),), tuple(gaps))
 
 
 def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
