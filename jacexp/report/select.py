@@ -199,18 +199,26 @@ def variant_of(method: str, options: str, checkpoint: str) -> str:
     Raises:
         StoreError: for options that are not a JSON object.
     """
+    other = {k: v for k, v in unusual(method, options).items() if k not in NOT_A_SWITCH}
+    if checkpoint not in ("", "last"):
+        other["checkpoint"] = checkpoint
+    return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(other.items()))
+
+
+def unusual(method: str, options: str) -> dict[str, object]:
+    """Return the options of a run that are not at the papers' value: runs from before and after a new switch are alike.
+
+    Raises:
+        StoreError: for options that are not a JSON object.
+    """
     try:
-        given = json.loads(options or "{}")
-        pairs = dict(given.items())
+        pairs = dict(json.loads(options or "{}").items())
     except (ValueError, AttributeError) as error:
         raise StoreError(
             f"runs.csv: the options {options!r} of a {method} run are not a JSON object"
         ) from error
     usual = switches(method)
-    other = {k: v for k, v in pairs.items() if k not in NOT_A_SWITCH and (k not in usual or usual[k] != v)}
-    if checkpoint not in ("", "last"):
-        other["checkpoint"] = checkpoint
-    return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(other.items()))
+    return {k: v for k, v in sorted(pairs.items()) if k not in usual or usual[k] != v}
 
 
 class Selection:
@@ -227,7 +235,10 @@ class Selection:
         # A subset as large as the set is the set.
         subset = runs["subset"].where(runs["subset"] != runs["dataset"].map(N_TRAIN))
         variants = [variant_of(*text) for text in texts]
-        self.runs = runs.assign(variant=variants, augmented=augmented, subset=subset, paper=paper)
+        options = [json.dumps(unusual(*of)) for of in zip(runs["method"], runs["options"], strict=True)]
+        self.runs = runs.assign(
+            options=options, variant=variants, augmented=augmented, subset=subset, paper=paper
+        )
         self._choices: dict[Hashable, Choice] = {}
         self._networks: dict[Experiment, pd.DataFrame] = {}
 

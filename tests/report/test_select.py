@@ -147,6 +147,14 @@ def test_another_switch_is_a_variant_beside_the_method(tables, tmp_path):
     assert found.choice(FMNIST, "spec_bound", "conv=operator").best.loss == pytest.approx(0.1)
 
 
+def test_runs_from_before_and_after_a_new_switch_are_one_setting(tables, tmp_path):
+    old, new = {"n_iter": 1, "power": 1}, {"n_iter": 1, "power": 1, "detach": True}
+    for seed, options in enumerate((old, new)):
+        tables.run(FMNIST, "spec", seed, lam=0.1, options=json.dumps(options))
+    (setting,) = Selection(read_store(tables.write(tmp_path)), "holdout").choice(FMNIST, "spec").settings
+    assert setting.seeds == (0, 1)
+
+
 def test_variants_are_named_by_what_is_not_usual():
     assert variant_of("spec", '{"detach": true, "n_iter": 1, "power": 1}', "last") == ""
     assert (
