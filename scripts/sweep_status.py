@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
 from jacexp.errors import JacexpError
-from jacexp.report.progress import Sweep, newest_sweep, troubles
+from jacexp.sweep.status import Sweep, newest_sweep, troubles
 
 
 def main() -> None:

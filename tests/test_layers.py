@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighb
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},
     {"jacexp.train", "jacexp.report"},
+    {"jacexp.sweep"},
     {"jacexp.benchmark"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
@@ -74,9 +75,9 @@ def test_the_rules_see_an_import_that_points_up(tmp_path):
     assert [layer_of(name) for name in imports(source)] == ["jacexp.train", "jacexp.report", "torch"]
 
 
-def test_the_package_its_reports_and_stored_runs_import_without_torch():
+def test_the_package_its_reports_stored_runs_and_a_sweep_s_status_import_without_torch():
     reports = [m for m in map(module_name, FILES) if m.startswith("jacexp.report.")]
-    modules = ["jacexp", "jacexp.store.runs", "jacexp.store.tables", *reports]
+    modules = ["jacexp", "jacexp.store.runs", "jacexp.store.tables", *reports, "jacexp.sweep.ticker"]
     code = f"""
 import importlib, sys
 for module in {modules}:

@@ -98,5 +98,15 @@ NAMES = {
     "ray": RayConfig,
 }
 
+
+@dataclass
+class SweeperConfig:
+    """``jacexp``: the product of all lists of values."""
+
+    _target_: str = "hydra_plugins.jacexp_launcher.launcher.JacexpSweeper"
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="jacexp", node=SweeperConfig, provider="jacexp")
 for name, node in NAMES.items():
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="jacexp")

@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from jacexp.errors import JacexpError
+from jacexp.sweep.engine import Executor, plan, train_missing
+from jacexp.sweep.executors import InProcess, Processes
 from jacexp.train.config import METHODS, register
-from jacexp.train.executors import InProcess, Processes
-from jacexp.train.sweep import Executor, plan, train_missing
 
 SIDE, N_CLASSES, N_HELD_OUT = 28, 10, 100
 

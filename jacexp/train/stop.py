@@ -24,7 +24,7 @@ class Stopped(SystemExit):
     """
 
     def __init__(self, message: str, signum: int | None = None) -> None:
-        """Say in one line what was saved.
+        """Stop with one line about what was saved.
 
         Args:
             message: the line.
@@ -35,7 +35,7 @@ class Stopped(SystemExit):
         self.code = 128 + signum
 
     def __str__(self) -> str:
-        """Give the line."""
+        """Return the line."""
         return str(self.args[0])
 
 
@@ -64,7 +64,7 @@ def stop_signals() -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Say whether a signal has asked to save and stop."""
+    """Return whether a signal has asked to save and stop."""
     return _received is not None
 
 
@@ -93,20 +93,14 @@ def rest(seconds: float, saved: str = "what is trained is saved") -> None:
 
 
 @contextmanager
-def deaf_children(*signals: signal.Signals) -> Iterator[None]:
-    """Block signals in this thread: processes started inside inherit that, and this one hears them afterwards."""
+def blocked_signals(*signals: signal.Signals) -> Iterator[None]:
+    """Block signals in this thread; children started inside inherit that, and this process gets them afterwards."""
     resource_tracker.ensure_running()  # it would otherwise be started inside, and unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def request_stop() -> None:
-    """Ask as SIGTERM would, from another thread, say."""
-    global _received
-    _received = signal.SIGTERM
 
 
 def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -23,17 +22,6 @@ def train(*arguments, results):
     command = [sys.executable, str(TRAIN), *arguments, f"paths.results={results}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, cwd=results, env=environment, check=False)
-
-
-def refused(monkeypatch, capsys, *words):
-    """Run train.py in this process, see it end with exit code 1 and no traceback, and give what it said."""
-    monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(TRAIN), run_name="__main__")
-    errors = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert "Traceback" not in errors
-    return errors
 
 
 def sweep_status(*arguments):
@@ -72,21 +60,6 @@ def test_a_sweep_does_what_is_missing_and_goes_on_after_what_cannot_run(tmp_path
     assert "2 of 3 runs are over" in again.stdout
     assert "nothing to do" not in again.stdout
     assert len(rows(tmp_path)) == 5
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("hydra.launcher.largest=-1",), "error: hydra.launcher.largest=-1 must be at least 1"),
-        (("hydra/launcher=fused", "hydra.launcher.largest=0"), "largest=0 must be at least 1"),
-        (("seed=range(0)",), "error: the sweep has no job: one of its ranges or lists is empty"),
-        (("+hydra.launcher.n_jobs=2",), "error: hydra.launcher.n_jobs: this launcher does not take"),
-    ],
-)
-def test_a_sweep_that_cannot_be_is_one_error(tmp_path, monkeypatch, capsys, words, says):
-    words = ("+method=none", *SHORT, "-m", *words, f"paths.results={tmp_path}")
-    assert says in refused(monkeypatch, capsys, *words)
-    assert not (tmp_path / "runs").exists()
 
 
 def test_ctrl_c_while_the_program_begins_ends_it_without_a_traceback(tmp_path):

@@ -10,12 +10,12 @@ import torch
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import save_checkpoint
+from jacexp.sweep.engine import plan, train_missing
+from jacexp.sweep.executors import InProcess
 from jacexp.train import fused, stack_recorder
-from jacexp.train.executors import InProcess
 from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
 from jacexp.train.stack_recorder import read_progress
-from jacexp.train.sweep import plan, train_missing
 from jacexp.train.together import Together
 from tests.train.grid import TINY, grid
 from tests.train.stores import assert_same, results, table
@@ -32,7 +32,7 @@ class Recorded(InProcess):
         self.groups = []
 
     def train(self, groups):
-        self.groups += [[run.cfg.seed for run in group] for group in groups]
+        self.groups += [[run.planned.cfg.seed for run in group] for group in groups]
         return super().train(groups)
 
 
@@ -42,9 +42,9 @@ def sweep(cfgs):
     Returns:
         The groups that were tried, and by each run's seed how it ended or why it did not.
     """
-    executor, runs = Recorded(), plan([(f"seed={cfg.seed}", cfg) for cfg in cfgs])
-    train_missing(runs, executor, fuse=True, ended=lambda run: None)
-    return executor.groups, {run.cfg.seed: run.error or run.over()["status"] for run in runs}
+    executor, entries = Recorded(), plan([(str(cfg.seed), cfg) for cfg in cfgs])
+    train_missing(entries, executor, fuse=True, ended=lambda entry: None)
+    return executor.groups, {int(e.overrides): e.error or e.over()["status"] for e in entries}
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_an_impossible_value_among_good_ones(configure, tmp_path, undisturbed):
     wrong = configure("+method=none", *TINY, "train.lr=-1", "seed=7", results=where)
     groups, ends = sweep([cfgs[0], wrong, *cfgs[1:]])
     assert groups == [[0, 1, 2]]
-    assert "learning rate must be positive" in str(ends.pop(7))
+    assert "train.lr=-1.0 must be" in str(ends.pop(7))
     assert ends == {0: "done", 1: "done", 2: "done"}
     assert_same(results(where), undisturbed, 0)
 

@@ -11,10 +11,10 @@ import pytest
 from jacexp.errors import StoreError
 from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
+from jacexp.sweep.engine import plan
 from jacexp.train import run as runs
 from jacexp.train.preview import Planned, preview
 from jacexp.train.run import run
-from jacexp.train.sweep import plan
 from jacexp.train.trainer import quiet_lightning
 from tests.laws import CONF, METHODS
 

@@ -154,6 +154,35 @@ WORDS = {
 }
 """Whole command lines."""
 
+SWEEPS = {
+    "train.lr=interval(0,1)": "train.lr=interval(0,1): an interval has no end of values",
+    "seed=range(0)": "the sweep has no job",
+    "seed=choice()": "seed=choice()",
+    "~grid": "~grid: a key cannot be removed",
+    "train.lr=-1": "train.lr=-1.0 must be a finite number above 0",
+    "method.lam=nan seed=0 train.lr=0.1 train.batch_size=8": "method.lam=nan: choose a finite number",
+    "train.epochs=three": "train.epochs: Value 'three'",
+    "train.epoch=3,4": "train.epoch: there is no such key",
+    "+train.optimizer=adam": "train.optimizer: there is no such key",
+    "+grid.depth=range(2)": "grid.depth: there is no such key",
+    "dataset=npz dataset.path=nowhere.npz": "nowhere.npz cannot be read",
+    "paths.results=/dev/null": "/dev/null/runs.csv cannot be written",
+    "+hydra.foo=1": "hydra.foo: there is no such key",
+    "hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice",
+    "hydra/launcher=basic": "hydra/launcher: choose sequential, fused, joblib,",
+    "hydra/sweeper=optuna": "hydra/sweeper=optuna: there is no such choice",
+    "hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
+    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",
+    "+hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: there is no such key",
+    "hydra.launcher.executor=threads": "hydra.launcher.executor=threads is not one of in_process,",
+    "hydra/launcher=fused hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
+    "hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0 must be at least 1",
+    "hydra/launcher=joblib hydra.launcher.n_jobs=two": "hydra.launcher.n_jobs: Value 'two'",
+    "hydra/launcher=ray hydra.launcher.num_gpus=-1": "hydra.launcher.num_gpus=-1.0 must be at least 0",
+    "hydra/launcher=submitit_slurm hydra.launcher.timeout_min=0": "hydra.launcher.timeout_min=0 must be",
+}
+"""What is wrong with every job of a sweep, or with the sweep."""
+
 
 @pytest.mark.parametrize("word", [*UNKNOWN, *VALUES])
 def test_a_wrong_word_is_one_error_line(said, word):
@@ -163,3 +192,8 @@ def test_a_wrong_word_is_one_error_line(said, word):
 @pytest.mark.parametrize("words", WORDS)
 def test_a_wrong_command_line_is_one_error_line(said, words):
     assert WORDS[words] in said(words)
+
+
+@pytest.mark.parametrize("words", SWEEPS)
+def test_a_sweep_that_cannot_be_is_one_error_line_and_leaves_no_folder(said, words):
+    assert SWEEPS[words] in said(f"+method=spec -m {words}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from jacexp.report.progress import Sweep
+from jacexp.sweep.status import Sweep
 
 REFRESH_S = 3.0
 """Between two looks, in a terminal."""
@@ -21,7 +21,7 @@ class Ticker:
     """Shows a sweep's line: refreshed in place in a terminal, now and then in a log, never where it is off."""
 
     def __init__(self, folder: Path, kind: str, out: TextIO | None = None) -> None:
-        """Take what is shown and how.
+        """Show a sweep.
 
         Args:
             folder: the sweep's.
@@ -47,7 +47,7 @@ class Ticker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say how far the sweep came."""
+        """Show how far the sweep came."""
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -63,7 +63,7 @@ class Ticker:
             print(f"\r\x1b[K{text}" if self.is_live else text, file=self.out, flush=True)
 
     def ended(self, text: str) -> None:
-        """Say that a run ended, and how far the sweep is, unless that was said just before."""
+        """Write that a run ended, and how far the sweep is, unless that was said just before."""
         self.say(text)
         self._line = ""  # no longer the last one
         if not (self.is_off or self.is_live) and time.monotonic() - self._last > LOG_S / 10:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Trained:
+class Pace:
     """How far a run is by its files; times are seconds since 1970."""
 
     n_epochs: int = 0
@@ -21,7 +21,7 @@ class Trained:
     """When its last epoch was written down."""
 
     @classmethod
-    def of(cls, folder: Path) -> "Trained":
+    def of(cls, folder: Path) -> "Pace":
         """Read the files of a run's folder, which need not be there."""
         try:
             with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -31,37 +31,37 @@ class Trained:
         except (OSError, ValueError, csv.Error):  # not there, or damaged
             return cls()
 
-    def pace(self, before: int = 0, since: float = 0.0) -> float | None:
-        """Give the seconds an epoch, of those after the first so many and after a time; None if there are none."""
+    def seconds_an_epoch(self, before: int = 0, since: float = 0.0) -> float | None:
+        """Return the seconds an epoch, of those after the first so many and after a time; None if there are none."""
         if self.began is None or self.ended is None or self.n_epochs <= before:
             return None
         return max(0.0, self.ended - max(self.began, since)) / (self.n_epochs - before)
 
 
-class Remaining:
+class TimeLeft:
     """Gathers how far the runs of a sweep are, and estimates the time left."""
 
     def __init__(self, began: float | None, now: float) -> None:
-        """Take when the sweep began (None where that is not known) and the present time, in seconds since 1970."""
+        """Begin with when the sweep did (None where that is not known) and the present time, in seconds since 1970."""
         self._began, self._now = began, now
         self._done = self._left = 0
         self._last = 0.0
         self._slowest: float | None = None
 
-    def add_over(self, trained: Trained, before: int) -> None:
+    def add_over(self, pace: Pace, before: int) -> None:
         """Add a run that needs no more time, and had so many epochs behind it when the sweep began."""
-        if trained.ended is not None and trained.n_epochs > before:
-            self._done += trained.n_epochs - before
-            self._last = max(self._last, trained.ended)
+        if pace.ended is not None and pace.n_epochs > before:
+            self._done += pace.n_epochs - before
+            self._last = max(self._last, pace.ended)
 
-    def add(self, trained: Trained, before: int, epochs: int, *, is_running: bool) -> None:
+    def add(self, pace: Pace, before: int, epochs: int, *, is_running: bool) -> None:
         """Add a run that is to have so many epochs, which somebody trains or is still to train."""
-        self.add_over(trained, before)
-        left = max(0, epochs - trained.n_epochs)
+        self.add_over(pace, before)
+        left = max(0, epochs - pace.n_epochs)
         self._left += left
         if is_running:
-            own = trained.pace(before, self._began or 0.0)
-            since = self._now - (trained.ended or self._now)
+            own = pace.seconds_an_epoch(before, self._began or 0.0)
+            since = self._now - (pace.ended or self._now)
             self._slowest = max(self._slowest or 0.0, left * own - since if own else 0.0)
 
     def seconds(self) -> float | None:

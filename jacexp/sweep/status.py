@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jacexp.errors import StoreError
-from jacexp.report.remaining import Remaining, Trained
-from jacexp.store.runs import LOCK, is_held
+from jacexp.errors import JacexpError, StoreError
+from jacexp.sweep.entry import Entry
+from jacexp.sweep.time_left import Pace, TimeLeft
 
 MANIFEST = "sweep.json"
 """The file in a sweep's folder that lists its runs."""
@@ -21,21 +21,6 @@ FRESH_S = 90.0
 """A run whose ``metrics.csv`` is younger counts as running even where a lock cannot be seen, as on another machine.
 
 Fused runs write theirs once a minute."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One job of a sweep, as the manifest lists it."""
-
-    run: str | None
-    """The run's name; None for a job that cannot be run."""
-    overrides: str
-    """What the job has beside the sweep's other jobs."""
-    epochs: int
-    error: str | None
-    """Why the launcher gave the run up; a result that is there counts more."""
-    before: int = 0
-    """Epochs that the run had behind it when the sweep began."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,7 @@ class Status:
         return not self.running and not self.waiting
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         counts = [f"{self.done} of {self.total} done"]
         named = {"failed": len(self.failed), "diverged": len(self.diverged)}
         counts += [f"{n} {name}" for name, n in named.items() if n]
@@ -94,16 +79,15 @@ class Sweep:
             StoreError: if there is none, or it is damaged.
         """
         self._folder, self._clock = folder, clock
-        self._over: dict[str, tuple[dict[str, Any], Trained]] = {}
+        self._over: dict[str, tuple[dict[str, Any], Pace]] = {}
         self._read()
 
     def _read(self) -> None:
         path = self._folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            self.runs = self._folder / content["results"] / "runs"
-            fields = Entry.__dataclass_fields__
-            self.entries = [Entry(**{k: e[k] for k in fields if k in e}) for e in content["runs"]]
+            runs = self._folder / content["results"] / "runs"
+            self.entries = [Entry.read(listed, runs) for listed in content["runs"]]
             self.began = datetime.fromisoformat(content["started"]).timestamp()
         except OSError as error:
             raise StoreError(
@@ -125,13 +109,13 @@ class Sweep:
         """
         with suppress(StoreError):  # the folder may have been deleted meanwhile
             self._read()
-        status, remaining = Status(len(self.entries)), Remaining(self.began, self._clock())
+        status, time_left = Status(len(self.entries)), TimeLeft(self.began, self._clock())
         for entry in self.entries:
-            result, trained = self._look(entry)
+            result, pace = self._look(entry)
             if result is None:
-                self._count_unfinished(entry, trained, status, remaining, is_at_work)
+                self._count_unfinished(entry, pace, status, time_left, is_at_work)
                 continue
-            remaining.add_over(trained, entry.before)
+            time_left.add_over(pace, entry.before)
             if result["status"] == "done":
                 status.done += 1
                 accuracy = result["row"]["n_val_correct"] / result["row"]["n_val"]
@@ -141,34 +125,36 @@ class Sweep:
                 status.diverged.append((entry, result.get("error", "")))
             else:
                 status.failed.append((entry, _last_line(result.get("error", ""))))
-        status.seconds_left = remaining.seconds()
+        status.seconds_left = time_left.seconds()
         return status
 
-    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, Trained]:
-        """Give how a run ended, or None if it is under way or still to come, and how far it came."""
+    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, Pace]:
+        """Return how a run ended, or None if it is under way or still to come, and how far it came."""
         if entry.run is None:
-            return _failure(entry.error), Trained()
-        if entry.run in self._over:
-            return self._over[entry.run]
-        folder = self.runs / entry.run
-        result, trained = _read_result(folder / "result.json"), Trained.of(folder)
+            return _failure(entry.error), Pace()
+        if entry.run.id in self._over:
+            return self._over[entry.run.id]
+        pace = Pace.of(entry.run.path)
+        try:
+            result = entry.run.result()
+        except StoreError as error:
+            result = _failure(error)
         if result and result["status"] in ("done", "diverged"):
-            self._over[entry.run] = result, trained
-        elif is_held(folder / LOCK):  # also a failed one may be under way again
-            return None, trained
-        return result or (_failure(entry.error) if entry.error else None), trained
+            self._over[entry.run.id] = result, pace
+        elif entry.held():  # also a failed one may be under way again
+            return None, pace
+        return result or (_failure(entry.error) if entry.error else None), pace
 
     def _count_unfinished(
-        self, entry: Entry, trained: Trained, status: Status, remaining: Remaining, is_at_work: bool
+        self, entry: Entry, pace: Pace, status: Status, time_left: TimeLeft, is_at_work: bool
     ) -> None:
-        assert entry.run is not None
-        is_running = is_held(self.runs / entry.run / LOCK)
-        if is_at_work and trained.ended is not None and not is_running:
-            fresh = max(FRESH_S, 2 * (trained.pace() or 0.0))
-            is_running = self._clock() - trained.ended < fresh
+        is_running = entry.held()
+        if is_at_work and pace.ended is not None and not is_running:
+            fresh = max(FRESH_S, 2 * (pace.seconds_an_epoch() or 0.0))
+            is_running = self._clock() - pace.ended < fresh
         status.running += is_running
         status.waiting += not is_running
-        remaining.add(trained, entry.before, entry.epochs, is_running=is_running)
+        time_left.add(pace, entry.before, entry.epochs, is_running=is_running)
 
 
 def manifest(folder: Path, results: Path, entries: Sequence[Entry], **about: str) -> dict[str, Any]:
@@ -183,8 +169,8 @@ def manifest(folder: Path, results: Path, entries: Sequence[Entry], **about: str
     Returns:
         The content.
     """
-    runs = [{name: getattr(e, name) for name in Entry.__dataclass_fields__} for e in entries]
-    return {**about, "results": os.path.relpath(results, folder), "runs": runs}
+    listed = [entry.listed() for entry in entries]
+    return {**about, "results": os.path.relpath(results, folder), "runs": listed}
 
 
 def newest_sweep(results: Path) -> Path:
@@ -216,27 +202,14 @@ def duration(seconds: float | None) -> str:
 
 
 def troubles(status: Status) -> Iterator[str]:
-    """Give a line for each run that diverged or failed, with its reason."""
+    """Yield a line for each run that diverged or failed, with its reason."""
     for word, runs in (("failed", status.failed), ("diverged", status.diverged)):
         for entry, reason in runs:
-            yield f"{word:<8}  {entry.run or '-':<12}  {entry.overrides or '-'}: {reason}"
+            yield f"{word:<8}  {entry.run.id if entry.run else '-':<12}  {entry.overrides or '-'}: {reason}"
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        row = result["row"]
-        if result["status"] == "done":
-            row["n_val_correct"] / row["n_val"]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        return _failure(f"{path} is damaged ({type(error).__name__}); delete it to run it again")
-    return dict(result)
-
-
-def _failure(reason: str | None) -> dict[str, Any]:
-    return {"status": "failed", "row": {}, "error": reason or ""}
+def _failure(error: JacexpError | None) -> dict[str, Any]:
+    return {"status": "failed", "row": {}, "error": str(error or "")}
 
 
 def _last_line(text: str) -> str:
@@ -246,13 +219,13 @@ def _last_line(text: str) -> str:
 
 
 def differing(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Give of each job's overrides those that not all jobs have, in one text."""
+    """Return of each job's overrides those that not all jobs have, in one text."""
     common = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in overrides]
 
 
 def ending(result: Mapping[str, Any]) -> str:
-    """Say in a few words how a run ended."""
+    """Return in a few words how a run ended."""
     row = result["row"]
     if result["status"] == "diverged":
         return f"diverged in epoch {row['epoch'] + 1}"

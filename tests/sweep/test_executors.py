@@ -1,15 +1,13 @@
 """Processes of one machine that share a sweep, and what becomes of one that is killed."""
 
-import queue
 import signal
-from types import SimpleNamespace
 
 import pytest
 
-from jacexp.train import executors
-from jacexp.train.executors import Processes
-from jacexp.train.sweep import plan
-from tests.train.test_sweep import SHORT, jobs, statuses, train
+from jacexp.sweep.engine import plan
+from jacexp.sweep.executors import Processes
+from jacexp.train.workers import save_and_end, worker_pool
+from tests.sweep.test_engine import SHORT, jobs, statuses, train
 
 
 def deadly(configure, monkeypatch, tmp_path, deaths, *seeds):
@@ -52,11 +50,8 @@ def blocked_signals():
     return signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_terminal_s_ctrl_c_never_reaches_a_process(monkeypatch):
+def test_a_terminal_s_ctrl_c_never_reaches_a_process():
     """Not even in the seconds in which it imports, where it would end in a traceback."""
-    monkeypatch.setattr(executors, "Task", SimpleNamespace(of=lambda group: blocked_signals))
-    slot = executors._Slot(queue.SimpleQueue(), queue.SimpleQueue())
-    with executors.environment():
-        assert signal.SIGINT in slot._attempt([])
-    slot._pool.shutdown()
+    with worker_pool(1, orphaned=save_and_end) as pool:
+        assert signal.SIGINT in pool.schedule(blocked_signals).result()
     assert signal.SIGINT not in blocked_signals()

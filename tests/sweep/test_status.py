@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from jacexp.errors import StoreError
-from jacexp.report import ticker
-from jacexp.report.progress import (
+from jacexp.errors import JacexpError, StoreError
+from jacexp.store.runs import RunDirectory
+from jacexp.sweep import ticker
+from jacexp.sweep.entry import Entry
+from jacexp.sweep.status import (
     MANIFEST,
-    Entry,
     Sweep,
     differing,
     duration,
@@ -27,6 +28,7 @@ from jacexp.report.progress import (
     newest_sweep,
     troubles,
 )
+from tests.sweep.results import write_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +45,8 @@ class Written:
         self.now = time.time()
 
     def add(self, run, overrides="", error=None, epochs=10, before=0):
-        self.entries.append(Entry(run, overrides, epochs, error, before))
+        directory = RunDirectory(self.results / "runs" / run) if run else None
+        self.entries.append(Entry(overrides, directory, epochs, before, error and JacexpError(error)))
         self.save()
         where = self.results / "runs" / (run or "none")
         where.mkdir(parents=True, exist_ok=True)
@@ -56,9 +59,7 @@ class Written:
         (self.folder / MANIFEST).write_text(json.dumps(content))
 
     def over(self, run, overrides="", status="done", n_correct=0, error=""):
-        row = {"n_val": 200, "n_val_correct": n_correct}
-        result = {"status": status, "row": row, "dataset": {}, "error": error}
-        (self.add(run, overrides) / "result.json").write_text(json.dumps(result))
+        write_result(self.add(run, overrides), status, error, n_val=200, n_val_correct=n_correct)
 
     def under_way(self, run, n_epochs, seconds, age=0.0, before=0):
         """A run with some epochs, begun so many seconds before its last, which is so old."""
@@ -130,7 +131,7 @@ def test_a_run_that_the_launcher_gives_up_meanwhile_has_failed(sweep):
     sweep.add("a")
     seen = Sweep(sweep.folder)
     assert "1 waiting" in seen.status().line()
-    sweep.entries = [replace(sweep.entries[0], error="resume.ckpt is damaged")]
+    sweep.entries = [replace(sweep.entries[0], error=JacexpError("resume.ckpt is damaged"))]
     sweep.save()
     assert seen.status().line() == "0 of 1 done, 1 failed"
     (sweep.folder / MANIFEST).unlink()
@@ -159,11 +160,10 @@ def test_what_is_over_stays_over_and_is_read_once(sweep):
 def test_a_thousand_runs_take_no_time(sweep):
     sweep.folder.mkdir(parents=True)
     for i in range(1000):
-        sweep.entries.append(Entry(f"r{i}", "", 10, None))
         where = sweep.results / "runs" / f"r{i}"
+        sweep.entries.append(Entry("", RunDirectory(where), 10))
         where.mkdir(parents=True)
-        row = {"n_val": 200, "n_val_correct": 1, "versions": "x" * 2000}
-        (where / "result.json").write_text(json.dumps({"status": "done", "row": row, "dataset": {}}))
+        write_result(where, n_val=200, n_val_correct=1, versions="x" * 2000)
     sweep.save()
     started = time.perf_counter()
     assert Sweep(sweep.folder).status().done == 1000

@@ -11,13 +11,14 @@ import pytest
 
 from jacexp.errors import ConfigError, JacexpError, RunLockedError
 from jacexp.store.runs import write_json
-from jacexp.train import executors, job, sweep
-from jacexp.train.clusters import make_executor
-from jacexp.train.executors import InProcess, Task
+from jacexp.sweep import engine, executors
+from jacexp.sweep.engine import plan, train_missing
+from jacexp.sweep.executors import InProcess, train_group
+from jacexp.sweep.launchers import LauncherSettings, make_executor
+from jacexp.train import job
 from jacexp.train.job import identify, prepare
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, stop_signals
-from jacexp.train.sweep import plan, train_missing
 from tests.results import result
 
 SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=1")
@@ -55,10 +56,10 @@ class Recorded(InProcess):
 def test_a_result_that_cannot_be_read_is_one_run_s_failure(configure):
     runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
     for damaged, when in ((runs[0], "before"), (runs[1], "after")):
-        damaged.directory.path.mkdir(parents=True, exist_ok=True)
-        (damaged.directory / "result.json").write_text(when)
+        damaged.run.path.mkdir(parents=True, exist_ok=True)
+        (damaged.run / "result.json").write_text(when)
     again = plan(jobs(configure, "seed=0"))
-    assert again[0].directory is not None
+    assert again[0].run is not None
     assert "result.json" in str(again[0].error)
     train(runs)
     assert statuses(runs) == [None, None, "done"]
@@ -90,7 +91,7 @@ def test_hundreds_of_runs_are_named_without_reading_the_data_or_building_network
     job._stand_in.cache_clear()
     runs = plan([(f"seed={s}", configure(*SHORT, f"seed={s}")) for s in range(20)])
     assert calls == ["load", "build"]
-    assert len({r.directory.id for r in runs}) == 20
+    assert len({r.run.id for r in runs}) == 20
 
 
 def test_what_cannot_run_is_found_before_anything_is_trained(configure, tmp_path):
@@ -112,7 +113,7 @@ def test_a_data_set_that_is_missing_is_looked_for_once(configure, monkeypatch):
     monkeypatch.setattr(job, "load", lambda *a, **k: (looked.append(a), missing())[1])
 
     def missing():
-        raise sweep.DataError("not here")
+        raise engine.DataError("not here")
 
     job._load_once.cache_clear()
     runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
@@ -167,7 +168,7 @@ def fused(monkeypatch):
         for cfg in cfgs:
             run(cfg)
 
-    monkeypatch.setattr(sweep, "compatible_groups", compatible_groups)
+    monkeypatch.setattr(engine, "compatible_groups", compatible_groups)
     monkeypatch.setattr(executors, "train_together", train_together)
     return module
 
@@ -204,7 +205,7 @@ def test_a_group_that_fails_goes_on_run_by_run(configure, fused, monkeypatch):
 
 
 def test_a_run_that_another_process_ends_is_waited_for(configure, monkeypatch):
-    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    monkeypatch.setattr(engine, "POLL_S", 0.1)
     runs = plan(jobs(configure, "seed=0", "seed=1"))
     executor = Recorded()
     other = Other(runs[0])
@@ -224,15 +225,15 @@ class Other(threading.Thread):
         self.holds.wait()
 
     def run(self):
-        with self.swept.directory.locked():
+        with self.swept.run.locked():
             self.holds.set()
             time.sleep(0.5)
             if self.ends:
-                write_json(self.swept.directory / "result.json", result(self.swept.directory.id))
+                write_json(self.swept.run / "result.json", result(self.swept.run.id))
 
 
 def test_a_run_that_another_process_abandons_is_trained_here(configure, monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    monkeypatch.setattr(engine, "POLL_S", 0.1)
     runs = plan(jobs(configure, "seed=0", "seed=1"))
     Other(runs[0], ends=False)
     assert train(runs) == ["seed=1", "seed=0"]
@@ -240,7 +241,7 @@ def test_a_run_that_another_process_abandons_is_trained_here(configure, monkeypa
 
 
 def test_a_run_that_is_taken_away_in_between_is_no_failure(configure, monkeypatch):
-    monkeypatch.setattr(sweep, "POLL_S", 0.1)
+    monkeypatch.setattr(engine, "POLL_S", 0.1)
     tries = []
     real = executors.run
 
@@ -280,7 +281,7 @@ def test_a_task_sends_every_error_home_in_a_form_that_any_process_understands(co
         raise Strange("odd", "error")
 
     monkeypatch.setattr(executors, "run", fails)
-    error = Task((configure(*SHORT),))()
+    error = train_group((configure(*SHORT),), ("train.py",), ".")
     assert type(error) is JacexpError
     assert str(error) == "Strange: odd"
 
@@ -288,13 +289,14 @@ def test_a_task_sends_every_error_home_in_a_form_that_any_process_understands(co
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("processes", {"n_jobs": 0}, "n_jobs=0 must be positive"),
+        ("processes", {"n_jobs": 0}, "n_jobs=0 must be at least 1"),
+        ("ray", {"num_gpus": -1}, "num_gpus=-1 must be at least 0"),
         ("threads", {}, "executor=threads is not one of in_process"),
     ],
 )
 def test_an_impossible_executor_is_refused(tmp_path, name, settings, says):
     with pytest.raises(JacexpError, match=says):
-        make_executor(name, tmp_path, settings)
+        make_executor(LauncherSettings(name, others=settings), tmp_path)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("submitit", "slurm"), ("ray", "ray")])
@@ -304,4 +306,4 @@ def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
         "address": None, "num_cpus": 1, "num_gpus": 0, "max_retries": 0,
     }  # fmt: skip
     with pytest.raises(JacexpError, match=rf'needs {name}.*pip install "jacexp\[{extra}\]"'):
-        make_executor(name, tmp_path, settings)
+        make_executor(LauncherSettings(name, others=settings), tmp_path)

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jacexp.report.progress import MANIFEST, Entry, Sweep, manifest
+from jacexp.store.runs import RunDirectory
+from jacexp.sweep.entry import Entry
+from jacexp.sweep.status import MANIFEST, Sweep, manifest
+from tests.sweep.results import write_result
 
 START = 1_800_000_000.0
 EPOCHS = 10
@@ -18,7 +21,8 @@ class Runs:
 
     def __init__(self, results, names, before=None):
         self.results, self.folder, self.clock = results, results / "sweeps" / "s", START
-        entries = [Entry(n, n, EPOCHS, None, (before or {}).get(n, 0)) for n in names]
+        runs = results / "runs"
+        entries = [Entry(n, RunDirectory(runs / n), EPOCHS, (before or {}).get(n, 0)) for n in names]
         self.folder.mkdir(parents=True)
         started = datetime.fromtimestamp(START, UTC).isoformat()
         content = manifest(self.folder, results, entries, started=started)
@@ -41,9 +45,7 @@ class Runs:
                 self.over(name)
 
     def over(self, name, status="done"):
-        row = {"n_val": 2, "n_val_correct": 1}
-        result = {"status": status, "row": row, "dataset": {}}
-        (self.results / "runs" / name / "result.json").write_text(json.dumps(result))
+        write_result(self.results / "runs" / name, status, n_val=2, n_val_correct=1)
 
     def _write(self, path, text, at):
         path.write_text(text)

@@ -1,0 +1,83 @@
+"""Processes of this machine that work for this one, by pebble: one that is killed fails its own task alone."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessPool
+
+from jacexp.train.stop import blocked_signals
+
+AGAIN_S = 1.0
+"""Seconds between two requests to stop: a process that is only beginning misses the first."""
+
+
+@contextmanager
+def worker_pool(n: int, orphaned: Callable[[], Any]) -> Iterator[ProcessPool]:
+    """Start processes, and end them on leaving, whatever they do then.
+
+    A terminal's Ctrl-C never reaches them, not even in the seconds in which they import.
+
+    Args:
+        n: the number of processes.
+        orphaned: called in each of them if this process dies.
+
+    Yields:
+        The pool.
+    """
+    context: Any = get_context("spawn")  # a GPU cannot be used after a fork
+    pool = ProcessPool(n, context=context, initializer=_begin, initargs=(str(Path.cwd()), orphaned))
+    try:
+        with blocked_signals(signal.SIGINT):  # the processes and the threads that start them inherit it
+            pool.schedule(int)
+        yield pool
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def stop_workers(tasks: Sequence["Future[Any]"]) -> None:
+    """Ask all workers to save and stop, and wait until the tasks that they are at have ended."""
+    for task in tasks:
+        if not task.running():
+            task.cancel()
+    ask_to_stop()
+    while wait(tasks, timeout=AGAIN_S).not_done:
+        ask_to_stop()
+
+
+def ask_to_stop() -> None:
+    """Send SIGTERM to all workers."""
+    for process in active_children():
+        process.terminate()
+
+
+def save_and_end() -> None:
+    """End this process, whose parent died: the first SIGTERM saves what is trained, the next one ends it."""
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(AGAIN_S)
+
+
+def end_at_once() -> None:
+    """End this process, whose parent died and with it the lock on the run: nothing more may be written."""
+    os._exit(1)
+
+
+def _begin(folder: str, orphaned: Callable[[], Any]) -> None:
+    os.chdir(folder)
+    threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
+
+
+def _watch_parent(orphaned: Callable[[], Any]) -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    orphaned()
