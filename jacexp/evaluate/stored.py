@@ -116,19 +116,8 @@ def evaluate_run(
             the points cannot be written.
         EvaluationError: for a network whose logits are not finite.
     """
-    evaluation = find(name)
-    complete = evaluation.settings(run.row["dataset"], settings)
-    known = [
-        row
-        for row in stored_points(results / "curves.csv", run.directory.id)
-        if row["eval"] == name and row["settings"] == evaluation.stored_settings(complete)
-    ]
-    if evaluation.axis:
-        have = {float(row["value"]) for row in known}
-        complete[evaluation.axis] = [point for point in complete[evaluation.axis] if float(point) not in have]
-        if not complete[evaluation.axis]:
-            return 0
-    elif known:
+    complete = _unmeasured(results, run, name, settings)
+    if complete is None:
         return 0
     images = images_of(run, root)
     net = load_network(run.directory, run.row["checkpoint"]).to(device)
@@ -141,6 +130,24 @@ def evaluate_run(
     except OSError as error:
         raise StoreError(f"{results} cannot be written ({error}); make room and start again") from error
     return len(outcome.points)
+
+
+def _unmeasured(
+    results: Path, run: StoredRun, name: str, settings: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Complete the settings, and leave of the axis the points that are not stored; None if all of them are."""
+    evaluation = find(name)
+    complete = evaluation.settings(run.row["dataset"], settings)
+    known = [
+        row
+        for row in stored_points(results / "curves.csv", run.directory.id)
+        if row["eval"] == name and row["settings"] == evaluation.stored_settings(complete)
+    ]
+    if not evaluation.axis:
+        return None if known else complete
+    have = {float(row["value"]) for row in known}
+    points = [point for point in complete[evaluation.axis] if float(point) not in have]
+    return {**complete, evaluation.axis: points} if points else None
 
 
 def images_of(run: StoredRun, root: Path | None) -> ImageSet:

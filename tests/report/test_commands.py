@@ -41,6 +41,34 @@ def test_a_cells_command_trains_that_cell(experiment, method):
     check(composed(commands.train(experiment, method, "holdout")), experiment, method)
 
 
+def test_a_part_of_a_cells_grid_is_trained_by_one_command():
+    mnist, fmnist = EXPERIMENTS["P1"][0], EXPERIMENTS["P2"][2]
+    cases = [
+        (mnist, "at", {"epsilon": [0.03, 0.05]}, "method.epsilon=0.03,0.05"),
+        (
+            fmnist,
+            "spec",
+            {"lr": [0.001], "batch_size": [16], "lam": [1e-4]},
+            "train.lr=0.001 train.batch_size=16",
+        ),
+        (EXPERIMENTS["P1"][1], "none", {}, "protocol=ibp seed=0,3"),
+        (
+            size_experiment(1000, augmented=True),
+            "pred_ibp",
+            {"beta": [0.1]},
+            "data.subset=1000 train.epochs=150",
+        ),
+    ]
+    for e, method, points, words in cases:
+        command = commands.train_points(e, method, points, [3, 0], "holdout")
+        assert words in command
+        assert "seed=0,3" in command
+        cfg = composed(command)
+        check(cfg, e, method)
+        settings = {**cfg.method, "lr": cfg.train.lr, "batch_size": cfg.train.batch_size}
+        assert all(settings[column] == values[0] for column, values in points.items())
+
+
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("method", ["none", "pred_ibp"])
 def test_figure_4s_command_trains_its_smallest_set(method, augmented):
