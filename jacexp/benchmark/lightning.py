@@ -16,7 +16,9 @@ from jacexp.methods.none import Plain
 from jacexp.models import build
 from jacexp.random import make_generator
 from jacexp.store.runs import RunDirectory
+from jacexp.train.job import Job
 from jacexp.train.recorder import Recorder
+from jacexp.train.resume import Resume
 from jacexp.train.trainer import make_trainer
 
 
@@ -80,6 +82,7 @@ def recorded_epoch(images: Loader, few: Loader) -> float:
     cfg = OmegaConf.create(
         {
             "progress": "off",
+            "checkpoint": "last",
             "logger": None,
             "train": {
                 "epochs": 1,
@@ -90,9 +93,11 @@ def recorded_epoch(images: Loader, few: Loader) -> float:
     )
     module = plain_lenet(images.device)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(cfg, Recorder(RunDirectory(Path(folder)), keep_best=False))
+        job = Job(cfg, None, module, RunDirectory(Path(folder)))  # type: ignore[arg-type]  # the images are here
+        recorder = Recorder([job], [Resume()], lambda *_: None)
+        trainer = make_trainer(cfg, recorder)
         start = time.perf_counter()
-        trainer.fit(module, images, few)
+        recorder.fit(trainer, module, images, [few])
         return _since(start, images.device)
 
 

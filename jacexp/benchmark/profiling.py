@@ -13,7 +13,7 @@ from jacexp.benchmark.sweeps import lenets
 from jacexp.data import StackedLoader
 from jacexp.train.job import loaders, prepare
 from jacexp.train.replay import record_on
-from jacexp.train.together import Together
+from jacexp.train.stack import StackTraining
 
 LISTED = 20
 """Operations in a profile, those that take longest."""
@@ -46,13 +46,13 @@ def profile_stack(
         ]
     images = loaders(jobs[0], device)[0]
     batches = iter(StackedLoader([images.with_seed(job.cfg.seed) for job in jobs], range(n_networks)))
-    together = Together([job.module.to(device) for job in jobs], record=record_on(device))
-    together.on_train_epoch_start()
+    training = StackTraining([job.module.to(device) for job in jobs], record=record_on(device))
+    training.on_train_epoch_start()
 
     def train(first: int, n: int) -> float:
         start = time.perf_counter()
         for number, batch in enumerate(islice(batches, n), start=first):
-            together.training_step(batch, number)
+            training.training_step(batch, number)
         torch.accelerator.synchronize() if device.type != "cpu" else None
         return time.perf_counter() - start
 

@@ -1,14 +1,16 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils import parameters_to_vector
+from typing_extensions import override
 
 from jacexp.data import Batch, Tangents
 from jacexp.jacobian import (
@@ -25,15 +27,15 @@ from jacexp.jacobian import (
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.hyperparameters import Declared
-from jacexp.methods.lightning import LeanLightningModule
 from jacexp.methods.optim import Recipe
-from jacexp.methods.share import Share
+from jacexp.methods.sums import Sums
+from jacexp.methods.training import Training, parts
 from jacexp.models import Network
 from jacexp.models.network import Normalize
 from jacexp.random import make_generator, stream_seed
 
 
-class RegularizedModule(LeanLightningModule, Declared):
+class RegularizedModule(Training, Declared):
     """Cross-entropy with a penalty: loss = mean(CE) + strength · mean(penalty), both one number a sample.
 
     A method is a subclass in a file of its own: its annotations are its hyper-parameters (and so the keys of its YAML),
@@ -78,8 +80,9 @@ class RegularizedModule(LeanLightningModule, Declared):
         self.seed = seed
         self.engine: Engine = engine
         self.batch_size = batch_size
-        self.sums = Sums()
-        self.share = Share()
+        self.val_sums: Sums | None = None
+        """Of the epoch's validation, where it was validated."""
+        self._velocity: Tensor | None = None
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
@@ -190,12 +193,12 @@ class RegularizedModule(LeanLightningModule, Declared):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one training batch, or of this process's part of it, and add it to the epoch's sums."""
-        own = self.share.batch(batch)
-        with self._dropout_stream(batch_idx):
+        own, number = self.share.batch(batch), self.batch_number(batch_idx)
+        with self._dropout_stream(number):
             if self.strength_value() == 0:
                 terms = self.plain_terms(own)
             else:
-                noise = self._ahead.of(batch.x, self.current_epoch, batch_idx)
+                noise = self._ahead.of(batch.x, self.current_epoch, number)
                 terms = self.terms(own, self.share.noise(noise, self.sample_dim))
         if self.share.count(len(batch.y)):
             self.sums.add(terms, own.y)
@@ -206,38 +209,47 @@ class RegularizedModule(LeanLightningModule, Declared):
         return self.net(x)
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's sums and set its learning rate."""
-        self.sums = Sums()
+        """Start the epoch's sums, unless it goes on, and set its learning rate."""
+        if self.batch_number(0) == 0:
+            self.sums = Sums(device=self.device)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.recipe.step_size(self.current_epoch)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means over its training samples."""
-        means = self.sums.means()
+        """Log the epoch's means over its training samples, and what its validation counted."""
+        (means,) = self.sums.means()
+        counts = self.val_sums.counts() if self.val_sums else {}
         self.log_dict({f"train_{name}": value for name, value in means.items()})
-
-    def on_validation_epoch_start(self) -> None:
-        """Start the validation sums."""
-        self.share.copy_buffers(self.net)
-        self.val_sums = Sums()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
-        """Add one validation batch to the sums."""
-        self.val_sums.add(self.plain_terms(batch), batch.y)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the counts and the mean loss of the validation images."""
-        self.val_sums = self.val_sums.joined(self.share, self.device)
-        counts = self.val_sums.counts()
         self.log_dict({f"val_{name}": value for name, value in counts.items()})
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
-        """Leave the batch where it is: the whole set lies on the training device."""
-        return batch
+    @override
+    def state(self, n: int) -> dict[str, Tensor]:
+        optimizer = self.trainer.optimizers[0]
+        velocity = [optimizer.state[p].get("momentum_buffer", torch.zeros_like(p)) for p in self._weights()]
+        rows = {"weights": self._weights(), "velocity": velocity}
+        state = {name: parameters_to_vector(tensors).detach() for name, tensors in rows.items()}
+        return state | {f"buffer.{name}": b.clone() for name, b in self.net.body.named_buffers()}
+
+    @override
+    def load_state(self, n: int, state: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for p, values in parts(state["weights"], self._weights()):
+                p.copy_(values)
+            for name, buffer in self.net.body.named_buffers():
+                buffer.copy_(state[f"buffer.{name}"])
+        self._velocity = state["velocity"]
+
+    def _weights(self) -> list[nn.Parameter]:
+        return list(self.net.body.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the recipe's optimiser; its learning rate is set at the start of each epoch."""
-        return self.recipe.optimizer(self.net)
+        optimizer = self.recipe.optimizer(self.net)
+        if self._velocity is not None:
+            for p, velocity in parts(self._velocity, self._weights()):
+                optimizer.state[p]["momentum_buffer"] = velocity
+            self._velocity = None
+        return optimizer
 
     @contextmanager
     def _dropout_stream(self, batch_idx: int) -> Iterator[None]:
@@ -250,81 +262,3 @@ class RegularizedModule(LeanLightningModule, Declared):
             own = (self.share.rank,) if self.share.rank else ()  # each process masks its own rows
             torch.manual_seed(stream_seed(self.seed, "dropout", self.current_epoch, batch_idx, *own))
             yield
-
-
-class Sums:
-    """Running sums over samples, added up on the device, and only now and then: a small network's step is short.
-
-    Batches are added up in fixed groups, whenever the sums are looked at or stored, for the order of additions
-    decides the last digits.
-    """
-
-    FLUSH = 50
-    """Batches that wait to be added up together."""
-
-    def __init__(self) -> None:
-        """Start at zero samples."""
-        self.n = 0
-        self._waiting: list[tuple[Terms, Tensor]] = []
-        self._total: Tensor | None = None
-
-    def add(self, terms: Terms, y: Tensor) -> None:
-        """Add a batch: loss, cross-entropy, penalty and the number of correct answers."""
-        self.n += len(y)
-        self._waiting.append((Terms(*(t.detach() for t in terms)), y))
-        if len(self._waiting) >= self.FLUSH:
-            self._total, self._waiting = self._added_up(), []
-
-    def _added_up(self) -> Tensor | None:
-        """Give the sums of loss, cross-entropy, penalty and correct answers, (4,) float64; None without a sample."""
-        if not self._waiting:
-            return self._total
-        terms, ys = zip(*self._waiting, strict=True)
-        sizes = torch.tensor([len(y) for y in ys], device=ys[0].device).double()
-        losses = torch.stack([t.loss for t in terms]).double()
-        penalties = torch.stack([t.penalty.mean() for t in terms]).double()
-        correct = torch.cat([t.logits for t in terms]).argmax(dim=1) == torch.cat(ys)
-        ce = torch.cat([t.cross_entropy for t in terms]).double().sum()
-        total = torch.stack([losses @ sizes, ce, penalties @ sizes, correct.sum().double()])
-        return total if self._total is None else self._total + total
-
-    def means(self) -> dict[str, float]:
-        """Give the means over the samples so far: loss, cross-entropy, penalty and accuracy."""
-        total = self._added_up()
-        if total is None:
-            return {}
-        loss, ce, penalty, accuracy = (total / self.n).tolist()
-        return {"loss": loss, "cross_entropy": ce, "penalty": penalty, "accuracy": accuracy}
-
-    def counts(self) -> dict[str, float]:
-        """Give the number of samples and of correct answers, and the mean cross-entropy."""
-        total = self._added_up()
-        if total is None:
-            return {}
-        _, ce, _, correct = total.tolist()
-        return {"n": self.n, "n_correct": int(correct), "loss": ce / self.n}
-
-    def joined(self, share: Share, device: torch.device) -> "Sums":
-        """Give the sums over the samples of all processes, which must all ask for them."""
-        if share.world_size == 1:
-            return self
-        total = self._added_up()
-        own = torch.zeros(4, dtype=torch.float64, device=device) if total is None else total
-        n, total = share.total(torch.cat([own.new_tensor([self.n]), own])).split([1, 4])
-        whole = Sums()
-        whole.n, whole._total = int(n), total
-        return whole
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give all there is, batches that wait included, so that going on from it gives the same to the last bit."""
-        waiting = [[t.cpu() for t in (*terms, y)] for terms, y in self._waiting]
-        return {"n": self.n, "total": None if self._total is None else self._total.cpu(), "waiting": waiting}
-
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str) -> None:
-        """Go on from a state too, on the device that the training is on; that of a process that is no more, say."""
-        self.n += state["n"]
-        if state["total"] is not None:
-            total = state["total"].to(device)
-            self._total = total if self._total is None else self._total + total
-        batches = [[t.to(device) for t in batch] for batch in state["waiting"]]
-        self._waiting += [(Terms(*terms), y) for *terms, y in batches]

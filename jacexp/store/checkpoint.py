@@ -90,16 +90,3 @@ def read_checkpoint(path: Path, remedy: str) -> dict[str, Any]:
     if not is_whole or not isinstance(content, dict):
         raise StoreError(f"{path} is damaged or no checkpoint; {remedy}")
     return content
-
-
-def read_resume(directory: RunDirectory) -> dict[str, Any] | None:
-    """Read what an interrupted run goes on from.
-
-    Returns:
-        The content of its ``resume.ckpt``; None if there is none.
-
-    Raises:
-        StoreError: if it is damaged.
-    """
-    path = directory / RESUME
-    return read_checkpoint(path, "delete it and train again") if path.exists() else None

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from jacexp.methods import RegularizedModule
-from jacexp.methods.share import Share
+from jacexp.methods.distributed import Share
 from jacexp.train.fit import fit
 from jacexp.train.job import Job, prepare
 from jacexp.train.processes import Rank, run_together

@@ -3,8 +3,9 @@
 from typing import Any
 
 from jacexp.train.job import Job, loaders
-from jacexp.train.outcome import measure
-from jacexp.train.recorder import Recorder
+from jacexp.train.recorder import Diverged, Recorder
+from jacexp.train.result import measure
+from jacexp.train.resume import Resume
 from jacexp.train.trainer import make_trainer
 
 
@@ -13,11 +14,21 @@ def fit(job: Job) -> dict[str, Any]:
 
     Returns:
         The columns; nothing in any but the first of several processes, which writes all files.
+
+    Raises:
+        Diverged: if the loss is not finite.
     """
-    recorder = Recorder(job.directory, keep_best=job.cfg.checkpoint == "best")
+    resume = Resume.read(job.directory)
+    recorder = Recorder([job], [resume], _raise)
     trainer = make_trainer(job.cfg, recorder, job.module.share)
     # Before a checkpoint is loaded: Lightning converts only afterwards, and would round it to float32.
     trainer.precision_plugin.convert_module(job.module)
-    train, val, test = loaders(job, trainer.strategy.root_device)
-    trainer.fit(job.module, train, val, ckpt_path=recorder.resumable())
-    return measure(job, recorder.rows, recorder.seconds, test) if trainer.is_global_zero else {}
+    device = trainer.strategy.root_device
+    job.module.to(device)
+    train, val, test = loaders(job, device)
+    recorder.fit(trainer, job.module, train, [val])
+    return measure(job, resume.rows, resume.seconds, test) if trainer.is_global_zero else {}
+
+
+def _raise(n: int, error: Diverged) -> None:  # noqa: ARG001  # there is only one
+    raise error

@@ -11,17 +11,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.data import Loader, StackedLoader
-from jacexp.errors import JacexpError, RunLockedError, StoreError
+from jacexp.errors import JacexpError, RunLockedError
 from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
 from jacexp.train.job import Job, identify, loaders, make_module, prepare
-from jacexp.train.outcome import begin, describe, measure, record, writing
-from jacexp.train.recorder import Diverged
+from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.replay import record_on
-from jacexp.train.stack_recorder import Progress, StackRecorder, began_alone, read_progress
+from jacexp.train.result import begin, describe, measure, record, writing
+from jacexp.train.resume import Resume
+from jacexp.train.stack import StackTraining
 from jacexp.train.stop import stop_signals
-from jacexp.train.together import Together
-from jacexp.train.trainer import make_stack_trainer
+from jacexp.train.trainer import make_trainer
 
 OWN = (
     "seed",
@@ -42,8 +42,7 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     """Put runs together that can be trained as one stack.
 
     They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
-    that has a logger, several devices, ``train.engine=autograd`` or a method without explicit passes, or that began
-    outside of a stack.
+    that has a logger, several devices, ``train.engine=autograd`` or a method without explicit passes.
 
     Args:
         cfgs: configurations that can be run.
@@ -69,7 +68,7 @@ def _key(cfg: DictConfig) -> str | None:
         method = method_class(run.cfg)
         if cfg.logger is not None or cfg.train.engine == "autograd" or not can_be_stacked(method):
             return None
-        if cfg.train.devices > 1 or began_alone(run.directory):
+        if cfg.train.devices > 1:
             return None
     except JacexpError:  # as the run itself will say
         return None
@@ -127,7 +126,7 @@ def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
     if directory.over() is not None:
         directory.tidy()
         return None
-    read_progress(directory)  # refuses what is damaged
+    Resume.read(directory)  # refuses what is damaged
     return prepare(cfg)
 
 
@@ -135,8 +134,8 @@ def _equally_far(jobs: Sequence[Job]) -> list[list[Job]]:
     """Part jobs by how far they have come."""
     parts: dict[tuple[int, int], list[Job]] = defaultdict(list)
     for job in jobs:
-        progress, _ = read_progress(job.directory) or (Progress(), {})
-        parts[progress.epoch, progress.batches].append(job)
+        resume = Resume.read(job.directory)
+        parts[resume.epoch, resume.batches].append(job)
     return list(parts.values())
 
 
@@ -192,38 +191,25 @@ class _Stack:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs, self.cfg = list(jobs), jobs[0].cfg
         self.rows = [describe(job) for job in jobs]
-        read = [read_progress(job.directory) or (Progress(), {}) for job in jobs]
-        self.progress = [progress for progress, _ in read]
-        self.states = [state for _, state in read]
+        self.resumes = [Resume.read(job.directory) for job in jobs]
         self.results: list[dict[str, Any]] = [{}] * len(jobs)
 
     def train(self) -> list[dict[str, Any]]:
-        """Train them to the end, record how each ended and give it."""
+        """Train them to the end, record how each ended and return it."""
         for job in self.jobs:
             begin(job)
-        recorder = StackRecorder(self.jobs, self.progress, self._diverged)
-        first, epochs = self.progress[0], self.cfg.train.epochs
-        trainer = make_stack_trainer(self.cfg, recorder, epochs - first.epoch)
+        recorder = Recorder(self.jobs, self.resumes, self._diverged)
+        trainer = make_trainer(self.cfg, recorder)
         device = trainer.strategy.root_device
         dtype = torch.float64 if self.cfg.train.precision == "64" else torch.float32
         for job in self.jobs:
             job.module.net.to(device, dtype)
-        images, recorder.validation, tests = self._images(device)
-        together = Together(
-            [job.module for job in self.jobs],
-            epoch=first.epoch,
-            batches=first.batches,
-            record=record_on(device),
-        )
-        for n, state in enumerate(self.states):
-            if state:
-                _load(together, n, state, self.jobs[n])
-        together.samples = first.samples
-        if first.epoch < epochs:
-            trainer.fit(together, images)
-        for n, (job, progress) in enumerate(zip(self.jobs, self.progress, strict=True)):
-            if together.alive[n]:
-                self._record(n, measure(job, progress.rows, progress.seconds, tests[n]), {"status": "done"})
+        images, validation, tests = self._images(device)
+        training = StackTraining([job.module for job in self.jobs], record_on(device))
+        recorder.fit(trainer, training, images, validation)
+        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+            if training.alive[n]:
+                self._record(n, measure(job, resume.rows, resume.seconds, tests[n]), {"status": "done"})
         return self.results
 
     def _diverged(self, n: int, error: Diverged) -> None:
@@ -245,11 +231,3 @@ class _Stack:
         order = list(of_seed)
         images = StackedLoader(list(of_seed.values()), [order.index(key) for key in keys])
         return images, [of_data[data][1] for data, _ in keys], [of_data[data][2] for data, _ in keys]
-
-
-def _load(together: Together, n: int, state: dict[str, torch.Tensor], job: Job) -> None:
-    try:
-        together.load_state(n, state)
-    except (KeyError, RuntimeError, TypeError) as error:
-        path = job.directory / "resume.ckpt"
-        raise StoreError(f"{path} is of another network; delete it and train again") from error

@@ -40,7 +40,7 @@ class Bar(TQDMProgressBar):
     ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]
         """Give the epoch's means so far, of this process; the sums stay on the device between two refreshes."""
         assert isinstance(pl_module, RegularizedModule)
-        means = pl_module.sums.means()
+        (means,) = pl_module.sums.means()
         return {name: f"{means[name]:.4g}" for name in ("loss", "penalty", "accuracy") if name in means}
 
 
@@ -54,7 +54,8 @@ class Lines(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went."""
         assert isinstance(pl_module, RegularizedModule)
-        means, counts = pl_module.sums.means(), pl_module.val_sums.counts()
+        assert pl_module.val_sums
+        (means,), counts = pl_module.sums.means(), pl_module.val_sums.counts()
         self.say(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {means['loss']:.4f}, "
             f"penalty {means['penalty']:.4g}, accuracy {means['accuracy']:.2%}; "

@@ -1,25 +1,30 @@
-"""What a run leaves on disk while it trains, and the guard that ends it when its loss is no longer a number."""
+"""What runs leave on disk while they are trained, and the guard that ends one whose loss is no longer a number."""
 
 import csv
 import io
 import math
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from typing_extensions import override
 
-from jacexp.data import Loader
-from jacexp.errors import StoreError
-from jacexp.methods import RegularizedModule
-from jacexp.store.checkpoint import RESUME, read_resume, save_network
+from jacexp.data import Loader, StackedLoader
+from jacexp.methods.training import Training
+from jacexp.store.checkpoint import save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory, write_atomically
+from jacexp.train.job import Job
+from jacexp.train.resume import Resume
 from jacexp.train.stop import Stopped, stop_requested
+from jacexp.train.validation import evaluate
 
 SAVE_EVERY = 600.0
-"""Seconds of a long epoch between two checkpoints: what a killed run may lose. No number depends on them."""
+"""Seconds of a long epoch between two checkpoints of a run: what a kill may cost. No number depends on them."""
+
+SAVE_STACK_EVERY = 60.0
+"""The same of a stack, which is not saved after every short epoch either, for these are many small files."""
 
 CHECK_EVERY = 100
 """Steps between two looks at the loss; looking makes the host wait for the device."""
@@ -39,140 +44,174 @@ class Diverged(Exception):
 
 
 class Recorder(Checkpoint):
-    """Writes ``metrics.csv``, ``resume.ckpt`` and ``best.ckpt`` after each epoch, whole or not at all.
+    """Writes ``metrics.csv``, ``resume.ckpt`` and ``best.ckpt`` of each run, every file whole or not at all.
 
-    A long epoch is saved within, and so is one during which the program is asked to stop. A run goes on from
-    ``resume.ckpt`` as if nothing had been: the rows of ``metrics.csv`` and the sums of the epoch under way travel in
-    it, and every draw is named by its epoch and batch.
+    A run is saved after each epoch and within long ones, a stack once a minute, and both if the program is asked to
+    stop. Runs that a kill leaves unequally far go on from where each of them is. Of several processes that train a run
+    the first one writes, and all do everything else at the same step.
     """
 
-    def __init__(self, directory: RunDirectory, keep_best: bool) -> None:
-        """Take where to write, and whether to keep the epoch of lowest validation loss."""
-        self.directory = directory
-        self.keep_best = keep_best
-        self.rows: list[dict[str, float]] = []
-        self.seconds = 0.0
-        """What the training so far took, validation included and checkpoints not."""
-        self._within: dict[str, Any] | None = None
+    def __init__(
+        self, jobs: Sequence[Job], resumes: Sequence[Resume], diverged: Callable[[int, Diverged], None]
+    ) -> None:
+        """Record runs that are trained together.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Give the rows so far and, within an epoch, the number of its batches that are done and their sums."""
-        state = {"rows": self.rows, "seconds": self.seconds, "within": self._within}
-        return {"run": self.directory.id, **state}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of the interrupted run."""
-        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
-        self._within = state_dict["within"]
-
-    def resumable(self) -> Path | None:
-        """Look for the checkpoint to go on from.
-
-        Returns:
-            Its path; None if there is none yet.
-
-        Raises:
-            StoreError: if it is damaged or that of another run.
+        Args:
+            jobs: the runs.
+            resumes: how far each has come, equally far; kept up to date.
+            diverged: called with the number of each run that diverges; the others go on if it returns.
         """
-        path, content = self.directory / RESUME, read_resume(self.directory)
-        if content is None:
-            return None
-        try:
-            run = content["callbacks"][self.state_key]["run"]
-        except (KeyError, TypeError):
-            run = None
-        if run != self.directory.id:
-            raise StoreError(
-                f"{path} is not a checkpoint of run {self.directory.id}; delete it and train again"
-            )
-        return path
+        self.jobs, self.resumes, self.diverged = list(jobs), list(resumes), diverged
+        self._best: dict[int, dict[str, Any]] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on within the epoch in which the run was interrupted; Lightning does not start such an epoch again."""
-        self._started = self._saved = time.perf_counter()
-        if self._within:
-            assert isinstance(pl_module, RegularizedModule)
-            assert isinstance(trainer.train_dataloader, Loader)
-            trainer.train_dataloader.set_epoch(trainer.current_epoch, start=self._within["batches"])
-            states = [self._within["sums"], *self._within.get("others", [])]
-            share = pl_module.share
-            for state in states[
-                share.rank :: share.world_size
-            ]:  # there may have been more processes, or fewer
-                pl_module.sums.load_state_dict(state, pl_module.device)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Look at the clock, and tell the training images which epoch it is, for each has an order of its own."""
-        self._started = time.perf_counter()
-        assert isinstance(trainer.train_dataloader, Loader)
-        trainer.train_dataloader.set_epoch(trainer.current_epoch)
-
-    def on_train_batch_end(
+    def fit(
         self,
         trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,
+        training: Training,
+        images: Loader | StackedLoader,
+        validation: Sequence[Loader],
     ) -> None:
-        """Look at the loss now and then; save where it is time to, or if the program is asked to stop.
+        """Train to the end, from where the runs are.
 
-        After the last batch that waits until the epoch was validated. Several processes do all this at the same step.
+        Args:
+            trainer: Lightning's, with this recorder.
+            training: of the networks, which lie where they are trained or are moved there.
+            images: to train on.
+            validation: each run's validation images, or this process's share of them.
 
         Raises:
-            Diverged: if the loss is not finite.
+            StoreError: if a checkpoint does not fit.
             Stopped: if the program is asked to stop.
         """
-        assert isinstance(pl_module, RegularizedModule)
-        done, of = batch_idx + 1, trainer.num_training_batches
+        self.validation, first = validation, self.resumes[0]
+        training.start = first.epoch, first.batches
+        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+            resume.load_into(training, n, job.directory)
+            resume.state, resume.sums = {}, []
+        loop = trainer.fit_loop
+        stages = ("ready", "started", "processed", "completed")
+        loop.epoch_progress.current.load_state_dict(dict.fromkeys(stages, first.epoch))
+        steps = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
+        steps.total.completed = first.epoch * len(images) + first.batches  # the axis of loggers
+        trainer.fit(training, images)
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved = self._looked = time.perf_counter()
+
+    @override
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the training images which epoch it is, for each has an order of its own, and where it begins."""
+        assert isinstance(pl_module, Training)
+        loader_of(trainer).set_epoch(trainer.current_epoch, pl_module.batch_number(0))
+
+    @override
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the losses now and then; save where it is time to, or if the program is asked to stop.
+
+        After the last batch that waits until the epoch was validated.
+
+        Raises:
+            Stopped: if the program is asked to stop.
+        """
+        assert isinstance(pl_module, Training)
+        done, of = pl_module.batch_number(batch_idx) + 1, len(loader_of(trainer))
         if done % CHECK_EVERY == 0 or done == of:
-            sums = pl_module.sums.joined(pl_module.share, pl_module.device)
-            if not math.isfinite(sums.means()["loss"]):
-                raise Diverged(trainer.current_epoch, batch_idx)
+            self._check(trainer, pl_module, done)
         if done == of:
-            pl_module.sums = sums
+            self._validate(trainer, pl_module)
             return
-        is_late = time.perf_counter() - self._saved > SAVE_EVERY
-        is_late, is_stopping = pl_module.share.agree(is_late, stop_requested())
+        is_late, is_stopping = pl_module.share.agree(self._is_late(), stop_requested())
         if is_late or is_stopping:
-            own, *others = pl_module.share.gather(pl_module.sums.state_dict())
-            self._within = {"batches": done, "sums": own, "others": others}
-            self._save(trainer)
+            self._save(trainer, pl_module, trainer.current_epoch, done)
         if is_stopping:
             raise self._stopped(f"within epoch {trainer.current_epoch + 1}, after {done} of {of} batches")
 
+    def _check(self, trainer: pl.Trainer, training: Training, done: int) -> None:
+        sums = training.sums.joined(training.share)
+        for n, means in enumerate(sums.means()):
+            if training.alive[n] and not math.isfinite(means["loss"]):
+                training.end(n)
+                self._write(trainer, n)
+                self.diverged(n, Diverged(trainer.current_epoch, done - 1))
+        trainer.should_stop = not any(training.alive)
+        if done == len(loader_of(trainer)):
+            training.sums = sums
+
+    def _validate(self, trainer: pl.Trainer, training: Training) -> None:
+        """Validate each network and add its row."""
+        epoch, means = trainer.current_epoch, training.sums.means()
+        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+            if not training.alive[n]:
+                continue
+            training.share.copy_buffers(job.module.net)
+            sums = evaluate(job.module, self.validation[n], trainer.precision_plugin)
+            job.module.val_sums = sums.joined(training.share)
+            row = {"epoch": epoch, "lr": job.module.recipe.lr_at(epoch)}
+            row |= {f"train_{name}": value for name, value in means[n].items()}
+            row |= {f"val_{name}": value for name, value in job.module.val_sums.counts().items()}
+            resume.rows = [*resume.rows, row]
+            if job.cfg.checkpoint == "best" and best_row(resume.rows) is row:
+                self._best[n] = snapshot(job.directory.id, job.module.net)
+
+    @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch's row and checkpoints; of several processes, the first one does.
+        """Save what is due.
 
         Raises:
             Stopped: if the program is asked to stop.
         """
-        assert isinstance(pl_module, RegularizedModule)
-        epoch = trainer.current_epoch
-        means = {f"train_{name}": value for name, value in pl_module.sums.means().items()}
-        counts = {f"val_{name}": value for name, value in pl_module.val_sums.counts().items()}
-        self.rows = [*self.rows, {"epoch": epoch, "lr": pl_module.recipe.lr_at(epoch), **means, **counts}]
-        if trainer.is_global_zero:
-            if self.keep_best and best_row(self.rows) is self.rows[-1]:
-                save_network(self.directory, "best", pl_module.net)
-            # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same once more.
-            write_metrics(self.directory, self.rows)
-        self._within = None
-        self._save(trainer)
-        if any(pl_module.share.agree(stop_requested())):
-            raise self._stopped(f"after epoch {epoch + 1} of {trainer.max_epochs}")
+        assert isinstance(pl_module, Training)
+        epoch, of = trainer.current_epoch, trainer.max_epochs
+        is_first = epoch == pl_module.start[0]  # soon something to tell the time left from
+        (is_stopping,) = pl_module.share.agree(stop_requested())
+        if is_stopping or is_first or epoch + 1 == of or len(self.jobs) == 1 or self._is_late():
+            self._save(trainer, pl_module, epoch + 1, 0)
+        if is_stopping:
+            raise self._stopped(f"after epoch {epoch + 1} of {of}")
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        self.seconds += time.perf_counter() - self._started
-        trainer.save_checkpoint(self.directory / RESUME)
-        self._started = self._saved = time.perf_counter()
+    def _is_late(self) -> bool:
+        every = SAVE_EVERY if len(self.jobs) == 1 else SAVE_STACK_EVERY
+        return time.perf_counter() - self._saved > every
+
+    def _save(self, trainer: pl.Trainer, training: Training, epoch: int, batches: int) -> None:
+        seconds = (time.perf_counter() - self._looked) / max(1, sum(training.alive))
+        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+            if training.alive[n]:
+                resume.epoch, resume.batches = epoch, batches
+                resume.seconds += seconds
+                resume.sums = training.share.gather(training.sums.state(n)) if batches else []
+                # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same again.
+                self._write(trainer, n)
+                if trainer.is_global_zero:
+                    resume.write(job.directory, training.state(n))
+        training.share.wait()  # who goes on from the checkpoint must not be there before it
+        self._looked = self._saved = time.perf_counter()
+
+    def _write(self, trainer: pl.Trainer, n: int) -> None:
+        directory, rows = self.jobs[n].directory, self.resumes[n].rows
+        best = self._best.pop(n, None)
+        if trainer.is_global_zero and best:
+            save_checkpoint(directory / "best.ckpt", best)
+        if trainer.is_global_zero and rows:
+            write_metrics(directory, rows)
 
     def _stopped(self, where: str) -> Stopped:
-        return Stopped(f"run {self.directory.id} is saved {where}; the same command goes on")
+        one = f"run {self.jobs[0].directory.id} is"
+        who = one if len(self.jobs) == 1 else f"{len(self.jobs)} runs are"
+        return Stopped(f"{who} saved {where}; the same command goes on")
+
+
+def loader_of(trainer: pl.Trainer) -> Loader | StackedLoader:
+    """Return what a trainer trains on."""
+    assert isinstance(trainer.train_dataloader, Loader | StackedLoader)
+    return trainer.train_dataloader
 
 
 def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """Give the row of the epoch with the lowest validation loss, the first of equals."""
+    """Return the row of the epoch with the lowest validation loss, the first of equals."""
     return min(rows, key=lambda row: row["val_loss"])
 
 

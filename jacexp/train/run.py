@@ -11,13 +11,11 @@ from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS, check_table
 from jacexp.train.devices import fit_on_devices
 from jacexp.train.fit import fit
-from jacexp.train.fused import train_stack
 from jacexp.train.job import Job, identify, prepare
-from jacexp.train.outcome import begin, describe, record, summary, writing
 from jacexp.train.preview import Planned, preview
 from jacexp.train.progress import say
 from jacexp.train.recorder import Diverged
-from jacexp.train.stack_recorder import began_in_a_stack
+from jacexp.train.result import begin, describe, record, summary, writing
 from jacexp.train.stop import end_if_requested, stop_signals
 
 
@@ -59,10 +57,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 def _train_and_record(job: Job) -> dict[str, Any]:
     directory, data, row = job.directory, job.data, describe(job)
     try:
-        if began_in_a_stack(directory):
-            if job.cfg.train.devices > 1:
-                say(f"run {directory.id} began in a stack of runs and goes on in one process")
-            return train_stack([job])[0]
         say(preview([Planned(job.cfg, *map(len, (data.x_train, data.x_val, data.x_test)))], directory.path))
         begin(job)
         measured = fit(job) if job.cfg.train.devices == 1 else fit_on_devices(job)

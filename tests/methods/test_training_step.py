@@ -6,10 +6,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from jacexp.errors import ConfigError
 from jacexp.methods import Recipe, RegularizedModule, Terms
-from jacexp.methods.base import Sums
 from jacexp.methods.draws import AHEAD
 from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.loss_ibp import LossIBP
+from jacexp.methods.sums import Sums
 from jacexp.methods.weights import WeightPenalty
 from tests.laws import batch, make
 from tests.networks import network
@@ -65,7 +65,7 @@ def test_sums_weigh_every_sample_alike():
         torch.tensor([0, 0, 0]),
     )
     sums.add(Terms(torch.tensor(1.0), torch.tensor([6.0]), torch.tensor(10.0), logits[:1]), torch.tensor([1]))
-    assert sums.means() == {"loss": 4.0, "cross_entropy": 3.0, "penalty": 4.0, "accuracy": 0.5}
+    assert sums.means()[0] == {"loss": 4.0, "cross_entropy": 3.0, "penalty": 4.0, "accuracy": 0.5}
     assert sums.counts() == {"n": 4, "n_correct": 2, "loss": 3.0}
 
 
@@ -77,7 +77,7 @@ def test_sums_do_not_depend_on_when_they_are_looked_at(monkeypatch):
         for i in range(7):
             of, module = batch(i + 1), make("spec", network("conv"))
             sums.add(module.terms(of, module.draw(of.x, torch.Generator().manual_seed(i))), of.y)
-        totals.append(sums.means())
+        totals.append(sums.means()[0])
     for other in totals[1:]:
         assert other == pytest.approx(totals[0], rel=1e-12)
 

@@ -1,9 +1,9 @@
 """A method whose stacks are saved several times a second, so that a kill finds them half written."""
 
 from jacexp.methods.spec import SpectralNorm
-from jacexp.train import stack_recorder
+from jacexp.train import recorder
 
-stack_recorder.SAVE_EVERY = 0.2
+recorder.SAVE_STACK_EVERY = 0.2
 
 
 class SavedOften(SpectralNorm):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from jacexp.errors import JacexpError, StoreError
-from jacexp.store.checkpoint import load_network, read_checkpoint, read_resume, save_checkpoint
+from jacexp.store.checkpoint import load_network, read_checkpoint, save_checkpoint
 from jacexp.store.runs import write_json
-from jacexp.train import outcome
+from jacexp.train import result as result_module
 from jacexp.train.job import identify
 from jacexp.train.run import run
 
@@ -77,7 +77,7 @@ def test_the_best_checkpoint_of_a_run_that_goes_on(configure, monkeypatch, harm)
     run(cfgs[1])
     directory, other = (identify(cfg).directory for cfg in cfgs)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "load_network", lambda *_: 1 / 0)
+        patch.setattr(result_module, "load_network", lambda *_: 1 / 0)
         with pytest.raises(JacexpError, match="failed"):
             run(cfgs[0])
     harm(directory / "best.ckpt", other / "best.ckpt")
@@ -91,7 +91,7 @@ def test_the_best_checkpoint_of_a_run_that_goes_on(configure, monkeypatch, harm)
 def test_what_an_interrupted_run_goes_on_from(configure, monkeypatch, harm):
     cfgs = [configure(*SHORT, f"seed={seed}") for seed in range(2)]
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "load_network", lambda *_: 1 / 0)
+        patch.setattr(result_module, "load_network", lambda *_: 1 / 0)
         for cfg in cfgs:
             with pytest.raises(JacexpError, match="failed"):
                 run(cfg)
@@ -100,7 +100,7 @@ def test_what_an_interrupted_run_goes_on_from(configure, monkeypatch, harm):
     with pytest.raises(StoreError, match=r"resume\.ckpt is ") as error:
         run(cfgs[0])
     follow(error.value, path)
-    assert read_resume(identify(cfgs[0]).directory) is None
+    assert not path.exists()
     assert run(cfgs[0])["status"] == "done"
 
 

@@ -8,9 +8,9 @@ import torch
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
-from jacexp.methods.share import Share
+from jacexp.methods.distributed import Share
 from jacexp.store.checkpoint import load_network
-from jacexp.train import recorder, stack_recorder
+from jacexp.train import recorder
 from jacexp.train.devices import differences, fit_share, process_group
 from jacexp.train.fit import fit
 from jacexp.train.fused import compatible_groups, train_together
@@ -131,8 +131,8 @@ def statistics(rank):
         module = make("none", network("batch_norm"))
         module.share = Share(rank.number, rank.of)
         module.training_step(batch(5), 0).backward()
-        module.on_validation_epoch_start()
-        joined = module.sums.joined(module.share, module.device)
+        module.share.copy_buffers(module.net)
+        joined = module.sums.joined(module.share)
         return module.share.gather((dict(module.net.named_buffers()), joined.n, joined.means()))
 
 
@@ -178,12 +178,10 @@ def test_devices_are_no_part_of_a_name_and_such_a_run_is_trained_alone(configure
     assert sorted(len(group) for group in compatible_groups(cfgs)) == [1, 2]
 
 
-def test_a_run_that_began_in_a_stack_goes_on_in_one_process(configure, monkeypatch, capsys):
-    words = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=2")
-    cfg = configure(*words, "train.devices=2")
-    with monkeypatch.context() as patch:
-        patch.setattr(stack_recorder, "stop_requested", lambda: True)
-        with pytest.raises(Stopped):
-            train_together([cfg])
-    assert run(cfg)["status"] == "done"
-    assert "goes on in one process" in capsys.readouterr().out
+def test_a_run_that_began_in_a_stack_goes_on_on_several_devices(configure, tmp_path, noise):
+    whole, parts = (
+        configure(*noise, *SMALL, "+method=none", "train.devices=2", results=tmp_path / name) for name in "ab"
+    )
+    stopped(parts, lambda cfg: train_together([cfg]), looks=11)
+    rows = [run(cfg)["row"] for cfg in (whole, parts)]
+    assert rows[0]["val_loss"] == pytest.approx(rows[1]["val_loss"], rel=1e-9)

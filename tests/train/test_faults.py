@@ -13,7 +13,7 @@ from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.merge import merge_runs
-from jacexp.train import outcome
+from jacexp.train import result as result_module
 from jacexp.train import run as run_module
 from jacexp.train.job import prepare
 from jacexp.train.run import run
@@ -113,7 +113,7 @@ def test_a_process_that_dies_while_it_records_leaves_one_row(configure, tmp_path
     words = (*SHORT, "seed=1", "train.lr=1e20" if status == "diverged" else "train.lr=0.02")
     cfg = configure(*words)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "merge_runs", merge)
+        patch.setattr(result_module, "merge_runs", merge)
         with pytest.raises(Killed):
             run(cfg)
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_a_process_that_dies_while_it_records_leaves_one_row(configure, tmp_path
 def test_a_run_that_failed_has_the_row_of_its_last_end(configure, tmp_path, monkeypatch):
     cfg = configure(*SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "evaluate", lambda *_: 1 / 0)
+        patch.setattr(result_module, "evaluate", lambda *_: 1 / 0)
         with pytest.raises(JacexpError, match="ZeroDivisionError"):
             run(cfg)
     assert [row["status"] for row in rows(tmp_path)] == ["failed"]
@@ -154,7 +154,7 @@ def test_a_device_without_enough_memory_is_a_failed_run_that_says_what_to_do(con
 def interrupted(configure, monkeypatch, *words):
     cfg = configure(*SHORT, *words)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "evaluate", die)
+        patch.setattr(result_module, "evaluate", die)
         with pytest.raises(Killed):
             run(cfg)
     return cfg, prepare(cfg).directory / "resume.ckpt"

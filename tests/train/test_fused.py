@@ -5,8 +5,9 @@ import time
 import pytest
 
 from jacexp.store.runs import RunDirectory
-from jacexp.train import stack_recorder
+from jacexp.train import recorder
 from jacexp.train.fused import train_together
+from jacexp.train.resume import Resume
 from tests.laws import METHODS
 from tests.train.grid import TINY, WAYS, grid, save_noise
 from tests.train.stores import assert_same, results
@@ -75,8 +76,7 @@ def test_a_network_that_diverges_leaves_the_others_alone(configure, tmp_path):
 
 
 def test_the_loss_is_looked_at_now_and_then(configure, tmp_path, monkeypatch):
-    monkeypatch.setattr("jacexp.train.recorder.CHECK_EVERY", 2)
-    monkeypatch.setattr(stack_recorder, "CHECK_EVERY", 2)
+    monkeypatch.setattr(recorder, "CHECK_EVERY", 2)
     for way, train in WAYS.items():
         train([configure("+method=spec", *TINY, "train.lr=1e30", "seed=5", results=tmp_path / way)])
     errors = [read_error(tmp_path / way) for way in WAYS]
@@ -98,14 +98,14 @@ def test_who_shares_a_stack_changes_no_bit(configure, tmp_path):
 
 
 def test_the_runs_shares_of_the_time_are_the_time(configure, tmp_path, monkeypatch):
-    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
-    so_far, save = [], stack_recorder.save_checkpoint
+    monkeypatch.setattr(recorder, "SAVE_STACK_EVERY", 0)
+    so_far, write = [], Resume.write
 
-    def watched(path, content):
-        so_far.append(content["progress"]["seconds"])
-        save(path, content)
+    def watched(self, *args):
+        so_far.append(self.seconds)
+        write(self, *args)
 
-    monkeypatch.setattr(stack_recorder, "save_checkpoint", watched)
+    monkeypatch.setattr(Resume, "write", watched)
     start = time.perf_counter()
     train_together(grid(configure, "none"))
     wall = time.perf_counter() - start

@@ -12,14 +12,14 @@ from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import save_checkpoint
 from jacexp.sweep.engine import plan, train_missing
 from jacexp.sweep.executors import InProcess
-from jacexp.train import fused, stack_recorder
+from jacexp.train import fused, recorder
 from jacexp.train.fused import compatible_groups, train_together
 from jacexp.train.job import identify
-from jacexp.train.stack_recorder import read_progress
-from jacexp.train.together import Together
+from jacexp.train.resume import Resume
+from jacexp.train.stack import StackTraining
 from tests.train.grid import TINY, grid
 from tests.train.stores import assert_same, results, table
-from tests.train.test_fused_stop import stopped_after
+from tests.train.test_resume import stopped_after
 
 ROUNDING = 1e-3
 """Between a run that began anew, alone, and the same in a stack, in float32."""
@@ -87,7 +87,7 @@ def damaged(path):
 
 
 def foreign(path):
-    save_checkpoint(path, {"run": "another", "progress": {}, "state": {}})
+    save_checkpoint(path, {"run": "another", "state": {}})
 
 
 @pytest.mark.parametrize("damage", [damaged, foreign])
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_does_not_fit_stays_with_its_own_run(
     configure, tmp_path, monkeypatch, undisturbed, damage
 ):
     cfgs = grid(configure, "none", results=tmp_path / "swept")
-    stopped_after(3, cfgs, monkeypatch)
+    stopped_after(3, lambda: train_together(cfgs), monkeypatch)
     resume = directory(cfgs[1]) / "resume.ckpt"
     damage(resume)
     before = resume.read_bytes()
@@ -111,9 +111,8 @@ def test_a_checkpoint_that_does_not_fit_stays_with_its_own_run(
 
 
 def test_the_others_of_a_damaged_checkpoint_stay_together(configure, tmp_path, monkeypatch):
-    """Whether the damage is found before the group is made, or by the process that trains it."""
     cfgs = grid(configure, "none")
-    stopped_after(3, cfgs, monkeypatch)
+    stopped_after(3, lambda: train_together(cfgs), monkeypatch)
     groups = []
     monkeypatch.setattr(fused, "train_stack", lambda jobs: groups.append([job.cfg.seed for job in jobs]))
     resume = directory(cfgs[1]) / "resume.ckpt"
@@ -121,7 +120,7 @@ def test_the_others_of_a_damaged_checkpoint_stay_together(configure, tmp_path, m
     with pytest.raises(StoreError, match="not a checkpoint of run"):
         train_together(cfgs)
     resume.write_bytes(b"no checkpoint")
-    assert compatible_groups(cfgs) == [[cfgs[0], cfgs[2]], [cfgs[1]]]
+    assert compatible_groups(cfgs) == [cfgs]
     with pytest.raises(StoreError, match="damaged"):
         train_together(cfgs)
     assert groups == [[0, 2], [0, 2]]
@@ -149,7 +148,7 @@ def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
     configure, tmp_path, monkeypatch, undisturbed, fails, name
 ):
     """Full while one run's file is written: the others are trained."""
-    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
+    monkeypatch.setattr(recorder, "SAVE_STACK_EVERY", 0)
     cfgs = grid(configure, "none", results=tmp_path / "swept")
     hit = directory(cfgs[1])
     with monkeypatch.context() as patch:
@@ -165,7 +164,7 @@ def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
 
 def test_a_disk_that_is_full_for_all(configure, tmp_path, monkeypatch, undisturbed, fails):
     cfgs = grid(configure, "none", results=tmp_path / "swept")
-    stopped_after(3, cfgs, monkeypatch)
+    stopped_after(3, lambda: train_together(cfgs), monkeypatch)
     before = [(directory(cfg) / "resume.ckpt").read_bytes() for cfg in cfgs]
     with monkeypatch.context() as patch:
         fails(patch, lambda path: tmp_path in path.parents)
@@ -200,7 +199,7 @@ def test_a_folder_that_cannot_be_written_stays_with_its_own_run(
 
 def limited(monkeypatch, most):
     """Let a device have room for so many networks; gives the sizes that were tried."""
-    sizes, step = [], Together.training_step
+    sizes, step = [], StackTraining.training_step
 
     def training_step(self, batch, batch_idx):
         sizes.append(len(self.alive))
@@ -208,7 +207,7 @@ def limited(monkeypatch, most):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(Together, "training_step", training_step)
+    monkeypatch.setattr(StackTraining, "training_step", training_step)
     return sizes
 
 
@@ -224,7 +223,7 @@ def test_a_stack_that_does_not_fit_is_halved(configure, tmp_path, monkeypatch, u
 def test_memory_that_ends_before_anything_is_saved_begins_with_the_first_weights(
     configure, tmp_path, monkeypatch, undisturbed
 ):
-    sizes, step = [], Together.training_step
+    sizes, step = [], StackTraining.training_step
 
     def training_step(self, batch, batch_idx):
         sizes.append(len(self.alive))
@@ -232,7 +231,7 @@ def test_memory_that_ends_before_anything_is_saved_begins_with_the_first_weights
             raise torch.OutOfMemoryError
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(Together, "training_step", training_step)
+    monkeypatch.setattr(StackTraining, "training_step", training_step)
     assert sweep(grid(configure, "none", results=tmp_path / "swept"))[1] == {0: "done", 1: "done", 2: "done"}
     assert (sizes[:3], set(sizes[3:])) == ([3, 3, 3], {1, 2})
     assert_same(results(tmp_path / "swept"), undisturbed, 0)
@@ -259,8 +258,8 @@ def test_memory_that_ends_when_some_runs_are_over_trains_no_run_twice(
 def test_memory_that_ends_when_some_runs_are_saved_mixes_no_epochs(
     configure, tmp_path, monkeypatch, undisturbed
 ):
-    monkeypatch.setattr(stack_recorder, "SAVE_EVERY", 0)
-    state, seen = Together.state, []
+    monkeypatch.setattr(recorder, "SAVE_STACK_EVERY", 0)
+    state, seen = StackTraining.state, []
 
     def short_of_memory(self, n):
         seen.append(n)
@@ -273,13 +272,13 @@ def test_memory_that_ends_when_some_runs_are_saved_mixes_no_epochs(
     stack = fused._Stack
 
     def watched(jobs):
-        far.append([read_progress(job.directory) and read_progress(job.directory)[0].batches for job in jobs])
+        far.append([Resume.read(job.directory).batches for job in jobs])
         return stack(jobs)
 
     monkeypatch.setattr(fused, "_Stack", watched)
-    monkeypatch.setattr(Together, "state", short_of_memory)
+    monkeypatch.setattr(StackTraining, "state", short_of_memory)
     assert sweep(cfgs)[1] == {0: "done", 1: "done", 2: "done"}
-    assert far == [[None] * 3, [2, 2], [1]]
+    assert far == [[0, 0, 0], [2, 2], [1]]
     assert_same(results(tmp_path / "swept"), undisturbed, 0)
 
 

@@ -2,18 +2,17 @@
 
 import copy
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from pytorch_lightning.plugins.precision import Precision
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from jacexp.data import Loader
 from jacexp.models import ARCHITECTURES
 from jacexp.train.job import prepare
-from jacexp.train.outcome import evaluate
-from jacexp.train.stack_recorder import StackRecorder
+from jacexp.train.validation import evaluate
 from tests.laws import METHODS, make
 from tests.networks import IMAGE, network
 from tests.train.grid import WAYS, grid, save_noise
@@ -71,10 +70,10 @@ def test_a_network_is_validated_by_its_running_statistics_and_they_stay():
     before = copy.deepcopy(module.net)
     x = torch.randint(256, (7, *IMAGE), generator=torch.Generator().manual_seed(0)).byte()
     images = Loader(x, torch.arange(7) % 4, batch_size=4, shuffle=False)
-    found = StackRecorder([], [], None)._validate(
-        SimpleNamespace(precision_plugin=Precision()), module, images
-    )
-    assert found == evaluate(before.eval(), images)
+    found = evaluate(module, images, Precision()).counts()
+    logits = before.eval()(images.x / 255)
+    assert found["n_correct"] == (logits.argmax(1) == images.y).sum()
+    assert found["loss"] == pytest.approx(cross_entropy(logits, images.y).item())
     assert module.net.training
     for name, buffer in before.named_buffers():
         assert torch.equal(module.net.get_buffer(name), buffer)

@@ -10,7 +10,7 @@ from jacexp.store.runs import RunDirectory
 from jacexp.train import fused
 from jacexp.train.fused import train_together
 from jacexp.train.replay import Replayed, record_on
-from jacexp.train.together import Together
+from jacexp.train.stack import StackTraining
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 from tests.train.tape import tape
@@ -26,15 +26,14 @@ def together(method, kind="batch_norm", record=tape, device="cpu", **changes):
         module.recipe = Recipe(lr=0.05 * (n + 1), momentum=0.9, epochs=4, schedule="cosine")
         if module.strength:
             setattr(module, module.strength, 0.1 * (n + 1))
-    return Together(modules, record=record)
+    return StackTraining(modules, record=record)
 
 
-def train(stack, n_epochs=2, n_batches=4):
+def train(stack, monkeypatch, n_epochs=2, n_batches=4):
     """Train on batches that differ from step to step, with a short last one, as Lightning would."""
     means = []
     for epoch in range(n_epochs):
-        stack.first_epoch = epoch
-        stack.start_sums()
+        monkeypatch.setattr(StackTraining, "current_epoch", property(lambda _, epoch=epoch: epoch))
         stack.on_train_epoch_start()
         for number in range(n_batches):
             size = B - (number == n_batches - 1)
@@ -42,7 +41,7 @@ def train(stack, n_epochs=2, n_batches=4):
             stack.training_step(
                 Batch((of.x + 0.01 * number * epoch).clamp(0, 1), of.y.roll(number), of.tangents), number
             )
-        means.append(stack.means())
+        means.append(stack.sums.means())
     return means
 
 
@@ -59,7 +58,7 @@ def count(monkeypatch, stack):
 def test_replayed_training_is_eager_training(monkeypatch, method):
     replayed, eager = together(method), together(method, record=None)
     calls = count(monkeypatch, replayed)
-    assert train(replayed) == train(eager)
+    assert train(replayed, monkeypatch) == train(eager, monkeypatch)
     for n in range(N):
         for name, value in eager.state(n).items():
             assert torch.equal(replayed.state(n)[name], value), name
@@ -80,17 +79,17 @@ def test_every_switch_can_be_replayed(monkeypatch, changes):
     method, words = changes
     stack = together(method, "conv", **words)
     calls = count(monkeypatch, stack)
-    train(stack)
+    train(stack, monkeypatch)
     assert len(calls) == 2 * (3 + 1 + 1)
 
 
-def test_a_network_that_ends_stands_still_in_replayed_steps():
+def test_a_network_that_ends_stands_still_in_replayed_steps(monkeypatch):
     stack = together("spec")
-    train(stack, 1)
+    train(stack, monkeypatch, 1)
     stack.end(1)
     stack.training_step(batch(N * B), 1)  # in the same epoch
     assert not stack.weights[1].any()
-    train(stack, 1)
+    train(stack, monkeypatch, 1)
     assert not stack.weights[1].any()
     assert stack.weights[[0, 2]].all(dim=1).any()
 
@@ -166,7 +165,7 @@ def test_a_network_that_is_not_finite_keeps_no_other_from_being_replayed(monkeyp
     stack = together("spec")
     stack.weights[1] = float("nan")
     calls = count(monkeypatch, stack)
-    train(stack, 1)
+    train(stack, monkeypatch, 1)
     assert len(calls) == 2 * (3 + 1 + 1)
     assert stack.weights[[0, 2]].isfinite().all()
 
@@ -190,7 +189,7 @@ def test_cuda_graphs_take_the_eager_steps(monkeypatch, method):
     replayed = together(method, record=record_on(torch.device("cuda")), device="cuda")
     eager = together(method, record=None, device="cuda")
     calls = count(monkeypatch, replayed)
-    for one, other in zip(train(replayed), train(eager), strict=True):
+    for one, other in zip(train(replayed, monkeypatch), train(eager, monkeypatch), strict=True):
         assert [m == pytest.approx(o, rel=1e-9) for m, o in zip(one, other, strict=True)] == [True] * N
     assert (replayed.weights - eager.weights).norm() < 1e-9 * eager.weights.norm()
     assert len(calls) == 2 * (3 + 1 + 2)

@@ -12,11 +12,11 @@ from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
-from jacexp.train import outcome
+from jacexp.train import result as result_module
 from jacexp.train.job import loaders, prepare
-from jacexp.train.outcome import evaluate
 from jacexp.train.recorder import Recorder
 from jacexp.train.run import run
+from jacexp.train.validation import evaluate
 from tests.laws import METHODS
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
@@ -88,7 +88,8 @@ def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path
     for images, part in ((val, "val"), (test, "test")):
         logits = net(images.x / 255)
         correct = (logits.argmax(1) == images.y).sum().item()
-        assert result["row"][f"n_{part}_correct"] == correct == evaluate(net, images)["n_correct"]
+        found = evaluate(RegularizedModule(net), images).counts()
+        assert result["row"][f"n_{part}_correct"] == correct == found["n_correct"]
         loss = torch.nn.functional.cross_entropy(logits, images.y).item()
         assert result["row"][f"{part}_loss"] == pytest.approx(loss, rel=1e-6)
 
@@ -192,7 +193,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
     job = prepare(cfg)
     _, val, _ = loaders(job, torch.device("cpu"))
     best = load_network(directory(result, tmp_path), "best")
-    assert evaluate(best, val)["loss"] == pytest.approx(min(losses))
+    assert evaluate(RegularizedModule(best), val).counts()["loss"] == pytest.approx(min(losses))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path):
@@ -208,7 +209,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path)
 def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypatch):
     cfg = configure("+method=none", *SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(result_module, "evaluate", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(JacexpError, match="failed: MemoryError"):
             run(cfg)
     (failed,) = (tmp_path / "runs").glob("*/result.json")

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from jacexp.methods.share import Share
+from jacexp.methods.distributed import Share
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 
@@ -32,10 +32,10 @@ def test_the_average_of_the_gradients_is_that_of_the_joined_batch(method, n, eng
     found = [gradients(module, batch(n)) for module in shares]
     for name, gradient in expected.items():
         torch.testing.assert_close(sum(part[name] for part in found) / 3, gradient, rtol=1e-11, atol=1e-13)
-    totals = [module.sums.means() for module in shares if module.sums.n]
+    totals = [module.sums.means()[0] for module in shares if module.sums.n]
     counts = [module.sums.n for module in shares if module.sums.n]
     assert sum(counts) == n
-    for name, mean in whole.sums.means().items():
+    for name, mean in whole.sums.means()[0].items():
         assert sum(t[name] * c for t, c in zip(totals, counts, strict=True)) / n == pytest.approx(mean)
 
 

@@ -11,8 +11,6 @@ from omegaconf import OmegaConf
 from jacexp.data import Loader
 from jacexp.errors import StoreError
 from jacexp.methods import RegularizedModule
-from jacexp.methods.base import Sums
-from jacexp.models import Network
 from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
@@ -20,6 +18,7 @@ from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches, hyperparameters, method_class
 from jacexp.train.job import Job
 from jacexp.train.recorder import best_row
+from jacexp.train.validation import evaluate
 
 
 @contextmanager
@@ -90,7 +89,8 @@ def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test:
     """
     save_network(job.directory, "last", job.module.net)
     validation = best_row(rows) if job.cfg.checkpoint == "best" else rows[-1]
-    tested = evaluate(load_network(job.directory, job.cfg.checkpoint).to(test.device), test)
+    net = load_network(job.directory, job.cfg.checkpoint).to(test.device)
+    tested = evaluate(RegularizedModule(net), test).counts()
     return {
         "epoch": validation["epoch"],
         "n_val": validation["val_n"],
@@ -101,16 +101,6 @@ def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test:
         "test_loss": tested["loss"],
         "train_s": round(seconds, 3),
     }
-
-
-def evaluate(net: Network, images: Loader) -> dict[str, float]:
-    """Count the correct answers of a network on clean images and give its mean cross-entropy."""
-    module = RegularizedModule(net)
-    sums = Sums()
-    with torch.inference_mode():
-        for batch in images:
-            sums.add(module.plain_terms(batch), batch.y)
-    return sums.counts()
 
 
 def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class Share:
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         return [bool(flag) for flag in seen.tolist()]
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
+            dist.barrier()
+
     def gather(self, value: Any) -> list[Any]:
         """Give what each process has, in the order of their ranks."""
         values = [value] * self.world_size

@@ -1,0 +1,29 @@
+"""The right answers of a network on clean images, after an epoch and at a run's end."""
+
+import torch
+from pytorch_lightning.plugins.precision import Precision
+
+from jacexp.data import Loader
+from jacexp.methods import RegularizedModule
+from jacexp.methods.sums import Sums
+
+
+def evaluate(module: RegularizedModule, images: Loader, precision: Precision | None = None) -> Sums:
+    """Sum up what a network does with images, in eval mode; it is left in the mode that it was in.
+
+    Args:
+        module: the network, in any method.
+        images: where the network is.
+        precision: of the training; None for that of the network's weights.
+
+    Returns:
+        The sums.
+    """
+    net, precision, sums = module.net, precision or Precision(), Sums(device=images.device)
+    was_training = net.training
+    net.eval()
+    for batch in images:
+        with torch.inference_mode(), precision.val_step_context():
+            sums.add(module.plain_terms(precision.convert_input(batch)), batch.y)
+    net.train(was_training)
+    return sums
