@@ -149,7 +149,9 @@ def main(words: Sequence[str]) -> int:
         except JacexpError as error:
             failed += 1
             print(f"error: {run}: {error}", file=sys.stderr, flush=True)
-    print(table(curves_by_run(results, runs, name, settings)))
+    curves = curves_by_run(results, runs, name, settings)
+    if len(curves.columns):
+        print(table(curves))
     print(f"{len(runs) - failed} of {len(runs)} runs are evaluated; see {results / 'curves.csv'}")
     return int(failed > 0)
 
@@ -157,7 +159,7 @@ def main(words: Sequence[str]) -> int:
 def table(curves: pd.DataFrame) -> str:
     """Write some of the points of each run, from the first to the last."""
     last = len(curves.columns) - 1
-    shown = sorted({round(last * i / (N_SHOWN - 1)) for i in range(N_SHOWN)}) if last >= 0 else []
+    shown = sorted({round(last * i / (N_SHOWN - 1)) for i in range(N_SHOWN)})
     return curves.iloc[:, shown].to_string()
 
 

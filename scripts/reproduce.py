@@ -74,16 +74,18 @@ def describe(planned: Plan, hours: float | None = None) -> str:
     """Write the plan: what is missing, how many runs, which command; with hours, how far they are expected to reach."""
     if not planned:
         return "nothing to do: every run is stored"
-    lines, spent, shown = [], 0.0, 0
+    lines, spent, unknown = [], 0.0, 0
     for item, command in planned:
-        if hours is not None and (spent >= hours or shown == N_SHOWN):
+        if hours is not None and (spent >= hours or len(lines) == 2 * N_SHOWN):
             break
         lines += [_line(item), f"  {command}"]
         spent += item.hours or 0.0 if isinstance(item, Batch) else 0.0
-        shown += 1
+        unknown += isinstance(item, Batch) and item.hours is None
     if hours is not None:
-        rest = f"; {len(planned) - shown} more commands come after them" if shown < len(planned) else ""
-        return "\n".join([*lines, f"{hours:g} hours, of which these are expected to take {spent:.1f}{rest}"])
+        lines.append(f"{hours:g} hours, of which the runs above are expected to take {spent:.1f}")
+        lines[-1] += f", and {unknown} commands an unknown time" if unknown else ""
+        later = len(planned) - len(lines) // 2
+        return "\n".join([*lines, f"{later} more commands come after them"] if later else lines)
     total = sum(item.n_missing + item.n_again for item, _ in planned if isinstance(item, Sweep))
     return "\n".join([*lines, f"{total} runs in {len(planned)} sweeps"])
 

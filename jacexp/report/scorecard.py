@@ -1,9 +1,9 @@
 """The scorecard: one row a claim of the papers and data set or network, with a verdict that a test gave."""
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
+
+import pandas as pd
 
 from jacexp.report.claim import Row
 from jacexp.report.claims import ROWS
@@ -12,30 +12,6 @@ from jacexp.report.markup import Document, Section, markdown
 from jacexp.report.select import Selection
 from jacexp.report.stats import LEVEL, VERDICTS, Evidence
 from jacexp.report.tables import selected
-
-COLUMNS = [
-    "id",
-    "paper",
-    "where",
-    "claim",
-    "paper_number",
-    "verdict",
-    "quantity",
-    "quantity_paper",
-    "ours",
-    "low",
-    "high",
-    "n",
-    "p",
-    "test",
-    "confirmed",
-    "refuted",
-    "undecided",
-    "not_run",
-    "hours",
-    "command",
-]
-"""The columns of ``scorecard.csv``; `results/README.md` says what they mean."""
 
 HOW_TO_READ = (
     f"A claim is a conjunction of parts, each tested at the one-sided level {LEVEL:g}. It is confirmed if every part "
@@ -105,12 +81,8 @@ def outcome(scored: list[Score]) -> str:
 
 
 def to_csv(scored: list[Score]) -> str:
-    """Write the scorecard as CSV, one row a claim and data set or network."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(score) for score in scored)
-    return text.getvalue()
+    """Write the scorecard as CSV, one row a claim and data set or network; `results/README.md` has the columns."""
+    return pd.DataFrame([_row(score) for score in scored]).to_csv(index=False, lineterminator="\n")
 
 
 def _row(score: Score) -> dict[str, object]:

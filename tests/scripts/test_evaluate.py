@@ -129,6 +129,12 @@ def test_what_was_measured_is_printed_and_where_it_went(script, tmp_path, capsys
     assert err == "1/1 digits, spec, lam 0.01, seed 0 (spec-0): 2 points\n"
 
 
+def test_where_nothing_could_be_measured_no_table_is_printed(script, tmp_path, capsys):
+    (add_run(tmp_path) / "last.ckpt").unlink()
+    assert script.start(*NOISE) == 1
+    assert capsys.readouterr().out == f"0 of 1 runs are evaluated; see {tmp_path / 'curves.csv'}\n"
+
+
 def test_long_curves_are_printed_from_end_to_end(script, tmp_path, capsys):
     add_run(tmp_path)
     script.start("eval=white_noise", "device=cpu")
