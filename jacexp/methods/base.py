@@ -59,7 +59,7 @@ class RegularizedModule(Training, Declared):
         batch_size: int | None = None,
         **hyperparameters: Any,
     ) -> None:
-        """Put a method around a network.
+        """Wrap a network in the method.
 
         Args:
             net: the network, which maps images in [0, 1] to logits.
@@ -192,7 +192,7 @@ class RegularizedModule(Training, Declared):
         return self.strength_in(self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of one training batch, or of this process's part of it, and add it to the epoch's sums."""
+        """Compute the loss of one training batch, or of this process's part of it, and add it to the epoch's sums."""
         own, number = self.share.batch(batch), self.batch_number(batch_idx)
         with self._dropout_stream(number):
             if self.strength_value() == 0:
@@ -205,7 +205,7 @@ class RegularizedModule(Training, Declared):
         return self.share.weighted(terms.loss, len(batch.y))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the logits of images in [0, 1], (B, C, H, W) -> (B, n_classes)."""
+        """Compute the logits of images in [0, 1], (B, C, H, W) -> (B, n_classes)."""
         return self.net(x)
 
     def on_train_epoch_start(self) -> None:

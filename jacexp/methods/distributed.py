@@ -24,22 +24,22 @@ class Share:
     world_size: int = 1
 
     def count(self, n: int) -> int:
-        """Give the number of this process's rows of n; a short last batch may have none for it."""
+        """Return the number of this process's rows of n; a short last batch may have none for it."""
         return len(range(self.rank, n, self.world_size))
 
     def rows(self, values: Tensor, dim: int = 0) -> Tensor:
-        """Take this process's rows of values along a dimension; the first one where it has none."""
+        """Select this process's rows of values along a dimension; the first one where it has none."""
         if self.world_size == 1:
             return values
         own = slice(self.rank, None, self.world_size) if self.count(values.shape[dim]) else slice(1)
         return values[(slice(None),) * dim + (own,)].contiguous()
 
     def batch(self, batch: Batch) -> Batch:
-        """Take this process's samples of a batch; the first one, to be weighted by 0, where it has none."""
+        """Select this process's samples of a batch; the first one, to be weighted by 0, where it has none."""
         return Batch(*(None if part is None else self.rows(part) for part in batch))  # type: ignore[arg-type]
 
     def noise(self, noise: Noise, dim: int | None) -> Noise:
-        """Take this process's part of what was drawn for a batch; all, where draws belong to the weights (None)."""
+        """Select this process's part of what was drawn for a batch; all, where draws belong to the weights (None)."""
         return noise if dim is None else {name: self.rows(drawn, dim) for name, drawn in noise.items()}
 
     def weighted(self, loss: Tensor, n: int) -> Tensor:
@@ -54,7 +54,7 @@ class Share:
         return values
 
     def agree(self, *flags: bool) -> list[bool]:
-        """Give for each flag whether it is set in any process: the same answer to all, without waiting for a GPU."""
+        """Return for each flag whether it is set in any process: the same answer to all, without waiting for a GPU."""
         if self.world_size == 1:
             return list(flags)
         seen = torch.tensor(flags, dtype=torch.uint8)
@@ -67,14 +67,14 @@ class Share:
             dist.barrier()
 
     def gather(self, value: Any) -> list[Any]:
-        """Give what each process has, in the order of their ranks."""
+        """Return what each process has, in the order of their ranks."""
         values = [value] * self.world_size
         if self.world_size > 1:
             dist.all_gather_object(values, value)
         return values
 
     def copy_buffers(self, net: nn.Module) -> None:
-        """Give every process the first one's buffers: batch norm's running statistics."""
+        """Copy to every process the first one's buffers: batch norm's running statistics."""
         if self.world_size > 1:
             for buffer in net.buffers():
                 dist.broadcast(buffer, src=0)

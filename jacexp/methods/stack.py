@@ -27,7 +27,7 @@ class StackedNormalize(Normalize):
         self._rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Give mean and deviation of each of N · B rows, kept where they are for a replayed step to read."""
+        """Return mean and deviation of each of N · B rows, kept where they are for a replayed step to read."""
         if n_rows not in self._rows:
             repeats = n_rows // len(self.mean)
             self._rows[n_rows] = (
@@ -100,7 +100,7 @@ class Stack(nn.Module):
 
 
 def can_be_stacked(method: type[RegularizedModule]) -> bool:
-    """Say whether a stack computes all that a method is: its explicit passes or its penalty on the weights."""
+    """Return whether a stack computes all that a method is: its explicit passes or its penalty on the weights."""
     of_weights = issubclass(method, WeightPenalty)
     general = WeightPenalty if of_weights else RegularizedModule
     steps = ("training_step", "terms", "explicit_terms", "plain_terms")
@@ -113,7 +113,7 @@ class StackedMethod:
     """One method on stacked networks that may differ in strength, seed and normalisation, and in nothing else."""
 
     def __init__(self, modules: Sequence[RegularizedModule]) -> None:
-        """Take each network's method. The networks are shared from now on; see `Stack`.
+        """Stack the networks of methods. They are shared from now on; see `Stack`.
 
         Raises:
             ConfigError: for a method that has neither explicit passes nor a penalty on the weights.
@@ -143,7 +143,7 @@ class StackedMethod:
         return [self.modules[0].stacked_noise(drawn) for drawn in zip(*alone, strict=True)]
 
     def terms(self, batch: Batch, noise: Noise) -> tuple[Terms, Tensor]:
-        """Give the loss of each network's batch, and its gradient.
+        """Compute the loss of each network's batch, and its gradient.
 
         Args:
             batch: the rows of network after network, (N · B, ...).
@@ -168,7 +168,7 @@ class StackedMethod:
         return terms._replace(loss=loss, penalty=penalty), gradient + self.strengths[:, None] * of_penalty
 
     def _weight_penalty(self, method: WeightPenalty, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Give each network's penalty, (N,), and its gradient, (N, P)."""
+        """Compute each network's penalty, (N,), and its gradient, (N, P)."""
         template, body = _PenaltyOfWeights(method), self.stack.body
         weights = {f"method.net.body.{name}": body.get_parameter(name).detach() for name in self.stack.names}
 

@@ -15,7 +15,7 @@ import torch
 
 
 def provenance(device: torch.device | str) -> dict[str, str]:
-    """Say what made a result: command, git revision, device, versions and when."""
+    """Describe what made a result: command, git revision, device, versions and when."""
     return {
         "command": shlex.join(["python", *sys.argv]),
         "git": git_revision(),
@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions that a number may depend on."""
+    """Return the versions that a number may depend on."""
     found = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "pytorch-lightning", "torchattacks", "jacexp"):
         try:
@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str:
-    """Give the commit of the checkout that is running.
+    """Return the commit of the checkout that is running.
 
     Returns:
         Its name, with ``+`` where files differ; empty outside a checkout. Files in ``results`` do not count: there

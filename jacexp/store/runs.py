@@ -43,7 +43,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the directory, which need not exist yet."""
+        """Name a directory, which need not exist yet."""
         self.path = path
 
     @property
@@ -57,7 +57,7 @@ class RunDirectory:
         return self.path.name
 
     def __truediv__(self, name: str) -> Path:
-        """Give the path of one of the run's files."""
+        """Return the path of one of the run's files."""
         return self.path / name
 
     def result(self) -> dict[str, Any] | None:
@@ -88,7 +88,7 @@ class RunDirectory:
         return None if result is None or result["status"] == "failed" else result
 
     def held(self) -> bool:
-        """Say whether a process owns the run."""
+        """Return whether a process owns the run."""
         return is_held(self / LOCK)
 
     @contextmanager
@@ -149,7 +149,7 @@ def _fits(value: object, kind: Kind) -> bool:
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Put a file into place whole or not at all, also when the power fails or the disk is full."""
+    """Write a file whole or not at all, also when the power fails or the disk is full."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

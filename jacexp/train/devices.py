@@ -60,7 +60,7 @@ def fit_share(rank: Rank, cfg: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def process_group(rank: Rank, *, gpu: bool = False) -> Iterator[None]:
-    """Be one of the processes that add their gradients up, by NCCL on GPUs and by Gloo on the CPU."""
+    """Join the processes that add their gradients up, by NCCL on GPUs and by Gloo on the CPU."""
     if gpu:
         torch.cuda.set_device(rank.number)
     dist.init_process_group(
@@ -74,7 +74,7 @@ def process_group(rank: Rank, *, gpu: bool = False) -> Iterator[None]:
 
 
 def differences(module: RegularizedModule) -> list[str]:
-    """Say where a network on several devices is not the one that a single device would train."""
+    """Name where a network on several devices is not the one that a single device would train."""
     words = []
     if any(isinstance(layer, _BatchNorm) for layer in module.net.modules()):
         words.append(

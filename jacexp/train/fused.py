@@ -39,7 +39,7 @@ UNSEEN = ("grid", "progress", "protocol", "paths.data")
 
 
 def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) -> list[list[DictConfig]]:
-    """Put runs together that can be trained as one stack.
+    """Group runs that can be trained as one stack.
 
     They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
     that has a logger, several devices, ``train.engine=autograd`` or a method without explicit passes.
@@ -174,7 +174,7 @@ def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def _sharing(job: Job, others: Sequence[Job]) -> Job:
-    """Let a job use the images of an earlier one where they are the same."""
+    """Share the images of an earlier job where they are the same."""
     for other in others:
         mine, theirs = job.data, other.data
         parts = [
@@ -220,7 +220,7 @@ class _Stack:
         self.jobs[n].directory.tidy()
 
     def _images(self, device: torch.device) -> tuple[StackedLoader, list[Loader], list[Loader]]:
-        """Put each different set, and each different order of it, on the device once."""
+        """Load each different set, and each different order of it, onto the device once."""
         of_data: dict[int, tuple[Loader, Loader, Loader]] = {}
         of_seed: dict[tuple[int, int], Loader] = {}
         keys = [(id(job.data), job.cfg.seed) for job in self.jobs]

@@ -165,7 +165,7 @@ def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
 
 
 def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
-    """Put the method that trains it around a network.
+    """Wrap a network in the method that trains it.
 
     Returns:
         The method, with the network inside.
@@ -178,7 +178,7 @@ def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
 
 
 def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
-    """Put a job's images on the device: training (with tangents, if the method needs them), validation, test.
+    """Load a job's images onto the device: training (with tangents, if the method needs them), validation, test.
 
     Returns:
         The three; where several processes train, the validation images are this one's share.

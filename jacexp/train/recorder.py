@@ -34,7 +34,7 @@ class Diverged(Exception):
     """The loss became NaN or infinite."""
 
     def __init__(self, epoch: int, step: int) -> None:
-        """Take the epoch, counted from 0, and a step of it that is no earlier than the loss's end."""
+        """Name the epoch, counted from 0, and a step of it that is no earlier than the loss's end."""
         super().__init__(epoch, step)
         self.epoch, self.step = epoch, step
 
@@ -101,7 +101,7 @@ class Recorder(Checkpoint):
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the training images which epoch it is, for each has an order of its own, and where it begins."""
+        """Set the epoch of the training images, for each has an order of its own, and the batch to begin at."""
         assert isinstance(pl_module, Training)
         loader_of(trainer).set_epoch(trainer.current_epoch, pl_module.batch_number(0))
 

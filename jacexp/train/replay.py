@@ -35,7 +35,7 @@ class Recording:
     noise: Noise
 
     def __call__(self, batch: Batch, noise: Noise) -> None:
-        """Take a step with other values."""
+        """Replay the step with other values."""
         for own, given in zip(_tensors(self.batch, self.noise), _tensors(batch, noise), strict=True):
             own.copy_(given)
         self.replay()
@@ -49,7 +49,7 @@ class Replayed:
     """
 
     def __init__(self, step: Step, state: Sequence[Tensor], record: Record) -> None:
-        """Take the step.
+        """Replay a step.
 
         Args:
             step: what is recorded. Whatever else it reads must stay where it is in memory and be changed in place.
@@ -60,7 +60,7 @@ class Replayed:
         self._recordings: dict[tuple[torch.Size, ...], Step] = {}
 
     def __call__(self, batch: Batch, noise: Noise) -> None:
-        """Take a step."""
+        """Replay or record a step."""
         shapes = tuple(t.shape for t in _tensors(batch, noise))
         if shapes in self._recordings:
             self._recordings[shapes](batch, noise)
@@ -68,7 +68,7 @@ class Replayed:
             self._recordings[shapes] = self._first_step(batch, noise)
 
     def _first_step(self, batch: Batch, noise: Noise) -> Step:
-        """Take a step eagerly, and give how further ones are taken."""
+        """Compute a step eagerly, and return how further ones are taken."""
         before = [t.clone() for t in self.state]
         for _ in range(WARM_UP):
             self.step(batch, noise)
@@ -113,7 +113,7 @@ class Replayed:
 
 
 def _lengths(changes: Tensor) -> Tensor:
-    """Give the length of each network's change, (N, ...) -> (N,): a long one must not hide a mistake in another."""
+    """Return the length of each network's change, (N, ...) -> (N,): a long one must not hide a mistake in another."""
     return changes.double().reshape(len(changes), -1).norm(dim=1)
 
 
@@ -127,7 +127,7 @@ def _tensors(batch: Batch, noise: Noise) -> list[Tensor]:
 
 
 def record_on(device: torch.device) -> Record | None:
-    """Give what records steps on a device; None where taking them eagerly is as fast."""
+    """Return what records steps on a device; None where taking them eagerly is as fast."""
     return CudaGraphs() if device.type == "cuda" else None
 
 

@@ -46,7 +46,7 @@ def begin(job: Job) -> None:
 
 
 def describe(job: Job) -> dict[str, Any]:
-    """Give the columns of ``runs.csv`` that are known before the training."""
+    """Return the columns of ``runs.csv`` that are known before the training."""
     cfg, data = job.cfg, job.data
     hyper = method_class(cfg).named(hyperparameters(cfg))
     strengths = {name: hyper.pop(name, None) for name in ("lam", "beta", "epsilon")}
@@ -76,7 +76,7 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test: Loader) -> dict[str, Any]:
-    """Save a trained network and give the columns of ``runs.csv`` that its training and its test images tell.
+    """Save a trained network and return the columns of ``runs.csv`` that its training and its test images tell.
 
     Args:
         job: the run; its network is at the end of its training.
@@ -122,7 +122,7 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """Say in a few words how a run ended."""
+    """Summarise how a run ended in a few words."""
     row = result["row"]
     if result["status"] == "diverged":
         return f"diverged in epoch {row['epoch'] + 1}"

@@ -57,7 +57,7 @@ class Resume:
         save_checkpoint(directory / RESUME, {**vars(self), "run": directory.id, "state": state})
 
     def load_into(self, training: Training, n: int, directory: RunDirectory) -> None:
-        """Let network n of a training go on from here.
+        """Restore network n of a training.
 
         Raises:
             StoreError: if the network is another one.

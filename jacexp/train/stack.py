@@ -52,7 +52,7 @@ class StackTraining(Training):
         self.step_size.copy_(self.step_size.new_tensor([[size if lives else 0.0] for size, lives in alive]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Take one step with each network."""
+        """Train each network for one step."""
         epoch, number = self.current_epoch, self.batch_number(batch_idx)
         if self.method.has_dropout:
             seeds = [stream_seed(m.seed, "dropout", epoch, number) for m in self.modules_alone]

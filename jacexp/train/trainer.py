@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy
+from typing_extensions import override
 
 from jacexp.methods.distributed import Share
 from jacexp.train.progress import progress_callbacks
@@ -32,7 +33,6 @@ class OwnProcesses(LightningEnvironment):
     """Tells Lightning that the processes are started already, and which one this is."""
 
     def __init__(self, share: Share) -> None:
-        """Take this process's place."""
         super().__init__()
         self.share = share
 
@@ -41,17 +41,17 @@ class OwnProcesses(LightningEnvironment):
         """Lightning itself would run the user's command once more for each of the others."""
         return True
 
+    @override
     def local_rank(self) -> int:
-        """Give this process's number."""
         return self.share.rank
 
+    @override
     def node_rank(self) -> int:
-        """Give this machine's number, whatever a cluster's environment says: all processes are here."""
-        return 0
+        return 0  # whatever a cluster's environment says: all processes are here
 
 
 def on_gpu(cfg: DictConfig) -> bool:
-    """Say whether a run on several devices takes GPUs, rather than processes on the CPU."""
+    """Return whether a run on several devices takes GPUs, rather than processes on the CPU."""
     return cfg.train.device != "cpu" and torch.cuda.is_available()
 
 
