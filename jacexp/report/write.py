@@ -75,8 +75,8 @@ def write_figures(results: Path, how: How) -> Written:
     drawn = figures.draw_all(Selection(read_store(results), how))
     mark = suffix(how)
     contents: dict[str, bytes] = {}
-    for drawing in drawn.figures:
-        contents |= figures.files(drawing)
+    for figure in drawn.figures:
+        contents |= figures.files(figure)
     contents["captions.md"] = figures.captions(drawn).encode()
     written = write_files(results, {f"figures{mark}/{name}": content for name, content in contents.items()})
     return Written(written, [(gap.what, gap.command) for gap in drawn.gaps])

@@ -3,11 +3,11 @@
 import pytest
 
 from jacexp.errors import ConfigError
-from jacexp.report import sweeps as plan
 from jacexp.report.grid import lack, missing_runs, n_runs
 from jacexp.report.paper import EXPERIMENTS, SIZES, grid, size_experiment
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
+from jacexp.report.sweeps import narrowed, sweeps
 
 MNIST, _ = EXPERIMENTS["P1"]
 CIFAR, KMNIST, FMNIST = EXPERIMENTS["P2"]
@@ -28,12 +28,12 @@ def fill(tables, e=FMNIST, method="none", without=(), **others):
 
 
 def cell(selection, dataset="fmnist", method="none"):
-    (found,) = plan.narrowed(plan.sweeps(selection), table="p2-table1", dataset=dataset, method=method)
+    (found,) = narrowed(sweeps(selection), table="p2-table1", dataset=dataset, method=method)
     return found
 
 
 def test_an_empty_store_lacks_every_run_of_both_papers(read):
-    planned = plan.sweeps(read())
+    planned = sweeps(read())
     assert all(sweep.n_missing == sweep.n_runs for sweep in planned)
     numbers = {t: sum(s.n_runs for s in planned if s.table == t) for t in {s.table for s in planned}}
     # P2: 5 seeds times (4 * 5 + 1) and 2 sets of (4 * 16 + 4); P1: 10 subsets of 1 + 4 * 9 + 2 * 8, on 2 sets;
@@ -110,20 +110,20 @@ def test_figure_4_names_the_sizes_that_lack_runs(tables, read):
             tables.run(e, "none", seed, lr=0.1)
             for beta in grid(e, "pred_ibp")["beta"]:
                 tables.run(e, "pred_ibp", seed, lr=0.1, beta=beta)
-    sweeps = plan.narrowed(plan.sweeps(read()), table="p1-fig4")
-    assert [(s.method, s.n_missing, s.n_runs) for s in sweeps] == [
+    found = narrowed(sweeps(read()), table="p1-fig4")
+    assert [(s.method, s.n_missing, s.n_runs) for s in found] == [
         *(("none", 10, 10), ("pred_ibp", 90, 90)),
         *(("none", 40, 40), ("pred_ibp", 360, 360)),
     ]
-    assert "data.subset=1000,2000 train.epochs=100" in sweeps[0].command
+    assert "data.subset=1000,2000 train.epochs=100" in found[0].command
 
 
 def test_a_plan_is_narrowed_by_names_and_lists_of_them(read):
-    planned = plan.sweeps(read())
-    kept = plan.narrowed(planned, table="p1-table1", method="at,tbp", dataset="mnist")
+    planned = sweeps(read())
+    kept = narrowed(planned, table="p1-table1", method="at,tbp", dataset="mnist")
     assert [s.what for s in kept] == ["at on mnist", "tbp on mnist"]
     assert kept[0].n_runs == n_runs(read().choice(MNIST, "at")) == 80
-    assert plan.narrowed(planned) == planned
+    assert narrowed(planned) == planned
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_a_plan_is_narrowed_by_names_and_lists_of_them(read):
 )
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(read, words, says):
     with pytest.raises(ConfigError, match=says):
-        plan.narrowed(plan.sweeps(read()), **words)
+        narrowed(sweeps(read()), **words)

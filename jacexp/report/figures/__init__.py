@@ -28,27 +28,27 @@ def draw_all(selection: Selection) -> Drawn:
         ]
     )
     with style.column_style():
-        for drawing in drawn.figures:
-            style.settle(drawing.figure)
+        for made in drawn.figures:
+            style.settle(made.figure)
     return drawn
 
 
-def files(drawing: Captioned) -> dict[str, bytes]:
+def files(captioned: Captioned) -> dict[str, bytes]:
     """Return the files of a figure by name."""
-    made = {}
+    contents = {}
     with style.column_style():
         for ending, metadata in METADATA.items():
             buffer = io.BytesIO()
-            drawing.figure.savefig(buffer, format=ending, metadata=metadata)
-            made[f"{drawing.name}.{ending}"] = buffer.getvalue()
-    return made
+            captioned.figure.savefig(buffer, format=ending, metadata=metadata)
+            contents[f"{captioned.name}.{ending}"] = buffer.getvalue()
+    return contents
 
 
 def captions(drawn: Drawn) -> str:
     """Write the captions of all figures as one Markdown text."""
     lines = ["# Figures", ""]
-    for drawing in drawn.figures:
-        lines += [f"## {drawing.name}", "", f"![{drawing.name}]({drawing.name}.png)", "", drawing.caption, ""]
+    for made in drawn.figures:
+        lines += [f"## {made.name}", "", f"![{made.name}]({made.name}.png)", "", made.caption, ""]
     if drawn.gaps:
         lines += ["## Missing", "", "| what | command |", "|---|---|"]
         lines += [*(f"| {gap.what} | `{gap.command}` |" for gap in drawn.gaps), ""]
