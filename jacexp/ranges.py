@@ -29,6 +29,9 @@ WORDS = {
     NoneType: "null",
 }
 
+LISTS = (Sequence, list, tuple)
+"""Types of lists."""
+
 
 def fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of an annotated type and within its range; a whole number is a number, too."""
@@ -39,14 +42,22 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, part) for part in parts)
     if origin is Literal:
         return any(value == part and type(value) is type(part) for part in parts)
-    if origin is Sequence:
+    if origin in LISTS:
         is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        return is_list and all(fits(element, parts[0]) for element in value)
+        each = _elements(kind, len(value) if is_list else 0)
+        return is_list and len(each) == len(value) and all(map(fits, value, each))
     if kind is int:
         return isinstance(value, Integral) and not isinstance(value, bool)
     if kind is float:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     return kind is Any or isinstance(value, kind)
+
+
+def _elements(kind: Any, length: int) -> Sequence[Any]:
+    """Return the types of a list's elements: one for all, or those of a tuple with a type for each."""
+    parts = get_args(kind)
+    is_uniform = get_origin(kind) is not tuple or parts[1:] == (...,)
+    return parts[:1] * length if is_uniform else parts
 
 
 def in_words(kind: Any) -> str:
@@ -56,6 +67,6 @@ def in_words(kind: Any) -> str:
         return next((note.words for note in parts[1:]), None) or in_words(parts[0])
     if origin in (UnionType, Union):
         return " or ".join(map(in_words, parts))
-    if origin is Sequence:
-        return f"a list of values, each {in_words(parts[0])}"
+    if origin in LISTS:
+        return f"a list of values, each {in_words(_elements(kind, 1)[0])}"
     return f"one of {', '.join(map(str, parts))}" if origin is Literal else WORDS[kind]

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighbour
     {"jacexp.errors"},
     {"jacexp.random", "jacexp.arguments", "jacexp.ranges"},
+    {"jacexp.targets"},
     {"jacexp.jacobian", "jacexp.models", "jacexp.data"},
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},

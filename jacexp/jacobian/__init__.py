@@ -5,6 +5,7 @@ from jacexp.jacobian.explicit import (
     explicit_loss,
     has_explicit_steps,
     value_and_grads,
+    why_not_stacked,
 )
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
@@ -33,4 +34,5 @@ __all__ = [
     "scaled",
     "spectral_norm",
     "value_and_grads",
+    "why_not_stacked",
 ]

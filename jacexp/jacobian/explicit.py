@@ -43,6 +43,17 @@ def has_explicit_steps(net: nn.Module) -> bool:
         return False
 
 
+def why_not_stacked(net: nn.Module) -> str | None:
+    """Return why networks of this kind cannot be trained as one stack; None if they can."""
+    try:
+        program = program_of(net)
+        program.rules(stacked=True)
+        curved = [rule for rule in program.bind(net) if not rule.piecewise_linear]
+    except NoRuleError as error:
+        return str(error)
+    return f"{type(curved[0]).__name__} is not piecewise linear" if curved else None
+
+
 def value_and_grads(
     net: nn.Module, x: Tensor, y: Tensor, objective: Objective, *, n_networks: int | None = None
 ) -> tuple[Terms, dict[str, Tensor]]:

@@ -86,7 +86,7 @@ class RegularizedModule(Training, Declared):
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
-    def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents | None:  # noqa: ARG002
+    def tangents(self, in_shape: tuple[int, ...], device: torch.device) -> Tangents | None:  # noqa: ARG002
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
         return None
 

@@ -32,7 +32,7 @@ class OfTangents(InvariantBackpropagation):
     precompute: bool = True
 
     @override
-    def tangents(self, in_shape: tuple[int, int, int], device: torch.device) -> Tangents:
+    def tangents(self, in_shape: tuple[int, ...], device: torch.device) -> Tangents:
         unit, border = self.tangent_unit, self.border
         return Tangents(in_shape, sigma=self.sigma, unit=unit, border=border, device=device)
 

@@ -91,7 +91,7 @@ def initialize(body: nn.Module, scheme: str, generator: torch.Generator) -> None
             SCHEMES[scheme](layer, generator)
 
 
-def initialized(make: Callable[[], Body], scheme: str, seed: int) -> Body:
+def initialized(make: Callable[[], Body], scheme: str | None, seed: int) -> Body:
     """Build a body on the CPU whose initial weights come from the seed's stream ``init`` and from nowhere else.
 
     Layers keep the initialisation of their own constructors, drawn from that stream too, but for those that the
@@ -99,7 +99,7 @@ def initialized(make: Callable[[], Body], scheme: str, seed: int) -> Body:
 
     Args:
         make: builds the body.
-        scheme: a name in ``SCHEMES``.
+        scheme: a name in ``SCHEMES``; None leaves all to the constructors.
         seed: the run's seed.
 
     Returns:
@@ -111,7 +111,8 @@ def initialized(make: Callable[[], Body], scheme: str, seed: int) -> Body:
     with torch.device("cpu"), torch.random.fork_rng(devices=[]), _marked_memory():
         torch.default_generator.manual_seed(stream_seed(seed, "init"))
         body = make()
-    initialize(body, scheme, make_generator(seed, "init"))
+    if scheme is not None:
+        initialize(body, scheme, make_generator(seed, "init"))
     for name, tensor in chain(body.named_parameters(), body.named_buffers()):
         if is_lazy(tensor) or tensor.is_meta or _is_marked(tensor):
             raise ConfigError(

@@ -12,7 +12,7 @@ class Normalize(nn.Module):
     """Convert pixels x in [0, 1] to network units, (x − mean) / std.
 
     Args:
-        mean: subtracted from every image, (C, 1, 1) a channel or (C, H, W) a pixel.
+        mean: subtracted from every image, (C, 1, 1) a channel or (C, H, W) a pixel; of vectors, (D,) a feature.
         std: divides after that, > 0, of such a shape; ones where a protocol only subtracts the mean.
     """
 

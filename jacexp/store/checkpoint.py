@@ -1,4 +1,7 @@
-"""Checkpoints: trained networks, and what an interrupted run goes on from. Nothing that a file says is executed."""
+"""Checkpoints: trained networks, and what an interrupted run goes on from.
+
+Nothing that a file says is executed, but for the class of a network of a user's own, which is imported by its name.
+"""
 
 import io
 import zipfile
@@ -11,6 +14,7 @@ import torch
 from jacexp.errors import ConfigError, StoreError
 from jacexp.models import Network, build
 from jacexp.store.runs import RunDirectory, write_atomically
+from jacexp.targets import imported
 
 RESUME = "resume.ckpt"
 """The file in a run's directory that an interrupted run goes on from."""
@@ -59,11 +63,33 @@ def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
         of_such_a_run = result is None or result["row"]["model"] == content["network"]["name"]
         if content["run"] != directory.id if "run" in content else not of_such_a_run:
             raise StoreError(f"{path} is another run's; {remedy}")
+        _check_target(path, content["network"])
         net = build(**content["network"], mean=state["normalize.mean"], std=state["normalize.std"], seed=0)
+        _check_shapes(path, net, state)
         net.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise StoreError(f"{path} is not a checkpoint of jacexp's ({error!r}); {remedy}") from error
     return net.eval()
+
+
+def _check_target(path: Path, origin: Mapping[str, Any]) -> None:
+    """Refuse a network of a user's own whose class is gone: the file is sound, and nothing is to be deleted."""
+    if "target" in origin:
+        try:
+            imported(origin["target"], "model._target_")
+        except ConfigError as error:
+            raise StoreError(f"{path} needs the class of its network: {error}") from error
+
+
+def _check_shapes(path: Path, net: Network, state: Mapping[str, Any]) -> None:
+    own = net.state_dict()
+    if "target" in net.origin and {n: t.shape for n, t in own.items()} != {
+        n: t.shape for n, t in state.items()
+    }:
+        raise StoreError(
+            f"{path}: {net.origin['target']} is no longer the class that was trained, for its weights have other names "
+            "or shapes; bring it back, or train the run again under another model.name"
+        )
 
 
 def read_checkpoint(path: Path, remedy: str) -> dict[str, Any]:

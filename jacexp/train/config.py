@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from jacexp.errors import ConfigError
 from jacexp.methods import Recipe, RegularizedModule
+from jacexp.models import ARCHITECTURES
+from jacexp.models.own import RESERVED, check_network
+from jacexp.targets import imported
 
 
 @dataclass
@@ -42,7 +44,7 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    """``model=``: which network."""
+    """``model=``: which network; with a ``_target_``, the arguments of that class besides."""
 
     name: str = "${dataset.networks.${protocol.paper}}"
     init: str | None = None
@@ -131,9 +133,16 @@ METHODS = Path(__file__).parents[2] / "conf" / "method"
 """Where the methods' files lie."""
 
 
+OPEN = ("model",)
+"""The parts that a ``_target_`` opens to the arguments of a class or function of a user's own."""
+
+
 def register() -> None:
     """Tell Hydra the types: ``conf/config.yaml`` starts from the schema ``run``."""
-    ConfigStore.instance().store(name="run", node=RunConfig)
+    schema = OmegaConf.structured(RunConfig)
+    for part in OPEN:
+        OmegaConf.set_struct(schema[part], False)
+    ConfigStore.instance().store(name="run", node=schema)
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -159,10 +168,7 @@ def method_class(cfg: DictConfig) -> type[RegularizedModule]:
         ConfigError: if there is no such class, or it is not a RegularizedModule.
     """
     target = str(cfg.method.get("_target_"))
-    try:
-        found = resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"method._target_={target} cannot be imported: {error}") from error
+    found = imported(target, "method._target_")
     if not isinstance(found, type) or not issubclass(found, RegularizedModule):
         raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
     return found
@@ -183,6 +189,38 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(str(error).splitlines()[0]) from error
     assert isinstance(given, dict)
     return method_class(cfg).checked({str(k): v for k, v in given.items() if k not in ("_target_", "name")})
+
+
+def own_network(cfg: DictConfig) -> dict[str, Any]:
+    """Complete the part ``model`` for a network of a user's own: its name, and every argument of its class.
+
+    Returns:
+        What it holds beside ``init`` and ``_target_``; nothing for a network of the project's.
+
+    Raises:
+        ConfigError: if its class cannot be imported, or its arguments do not fit.
+    """
+    target = cfg.model.get("_target_")
+    if target is None:
+        return {}
+    given = {str(key): cfg.model[key] for key in cfg.model if key not in (*RESERVED, "_target_")}
+    name = str(target).rpartition(".")[2]
+    if not OmegaConf.is_interpolation(cfg.model, "name") and cfg.model.name not in ARCHITECTURES:
+        name = cfg.model.name
+    plain = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
+    assert isinstance(plain, dict)
+    return {"name": name, **check_network(str(target), {str(k): v for k, v in plain.items()})}
+
+
+def network(cfg: DictConfig) -> dict[str, Any]:
+    """Return the arguments of `jacexp.models.build` that a run's typed configuration determines."""
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    assert isinstance(model, dict)
+    own = {key: model[key] for key in RESERVED}
+    if "_target_" not in model:
+        return own
+    arguments = {key: value for key, value in model.items() if key not in (*own, "_target_")}
+    return {**own, "target": model["_target_"], "arguments": arguments}
 
 
 def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:

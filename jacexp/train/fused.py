@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from jacexp.data import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError
+from jacexp.jacobian import why_not_stacked
 from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
-from jacexp.train.job import Job, identify, loaders, make_module, prepare
+from jacexp.train.job import Job, identify, loaders, make_module, prepare, stand_in
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.replay import record_on
 from jacexp.train.result import begin, describe, measure, record, writing
@@ -42,7 +44,8 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     """Group runs that can be trained as one stack.
 
     They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
-    that has a logger, several devices, ``train.engine=autograd`` or a method without explicit passes.
+    that has a logger, several devices, ``train.engine=autograd``, a method without explicit passes or a network without
+    stacked rules. A line says so where the method or the network is the reason.
 
     Args:
         cfgs: configurations that can be run.
@@ -52,8 +55,16 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
         The groups, each in the order given.
     """
     groups: dict[str, list[DictConfig]] = defaultdict(list)
+    reasons: set[str] = set()
     for number, cfg in enumerate(cfgs):
-        groups[_key(cfg) or f"alone {number}"].append(cfg)
+        try:
+            key = _key(cfg)
+        except NotStackedError as reason:
+            key = None
+            reasons.add(str(reason))
+        groups[key or f"alone {number}"].append(cfg)
+    for text in sorted(reasons) if len(cfgs) > 1 else ():
+        _say_once(text)
     return [
         group[first : first + (largest or len(group))]
         for group in groups.values()
@@ -61,17 +72,38 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     ]
 
 
+class NotStackedError(JacexpError):
+    """A run whose method or network cannot be stacked."""
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, flush=True)
+
+
 def _key(cfg: DictConfig) -> str | None:
-    """Write out what the runs of a group have in common; None for a run that stays alone."""
+    """Write out what the runs of a group have in common.
+
+    Returns:
+        A text that all of them have; None for a run that stays alone.
+
+    Raises:
+        NotStackedError: if no run of this method or this network can be in a group.
+    """
     try:
         run = identify(cfg)
         method = method_class(run.cfg)
-        if cfg.logger is not None or cfg.train.engine == "autograd" or not can_be_stacked(method):
+        if cfg.logger is not None or cfg.train.engine == "autograd":
             return None
         if cfg.train.devices > 1:
             return None
+        reason = why_not_stacked(stand_in(run).body) if "_target_" in run.cfg.model else None
     except JacexpError:  # as the run itself will say
         return None
+    if not can_be_stacked(method):
+        raise NotStackedError(f"{cfg.method.name} has no explicit passes, so its runs are trained one by one")
+    if reason:
+        raise NotStackedError(f"{run.cfg.model.name} is trained one by one, not fused: {reason}")
     shared = OmegaConf.to_container(run.cfg, resolve=True)
     is_plain = method.strength is None or run.cfg.method[method.strength] == 0
     for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):

@@ -1,5 +1,6 @@
 """A job: a configuration that was found fit to run, with its data and its network."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,17 @@ from jacexp.data import AUGMENTS, ImageSet, Loader, Split, load, split, split_so
 from jacexp.errors import ConfigError
 from jacexp.methods import RegularizedModule
 from jacexp.models import Network, build
+from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
-from jacexp.train.config import data_root, hyperparameters, method_class, recipe, science
+from jacexp.train.config import (
+    data_root,
+    hyperparameters,
+    method_class,
+    network,
+    own_network,
+    recipe,
+    science,
+)
 from jacexp.train.keys import check
 
 EVALUATION_BATCH = 1000
@@ -63,7 +73,7 @@ def identify(cfg: DictConfig) -> Identity:
     # With every switch in its declared type, equal settings are written in one way and so have one name.
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
-    typed.merge_with({"method": hyperparameters(cfg)})
+    typed.merge_with({"method": hyperparameters(cfg), "model": own_network(cfg)})
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
     return Identity(typed, images, n_train, n_val, directory)
 
@@ -81,6 +91,8 @@ def prepare(cfg: DictConfig) -> Job:
     run = identify(cfg)
     data = split(run.images, **_division(run.cfg))
     module = make_module(run.cfg, data)
+    if "_target_" in run.cfg.model:
+        try_out(module.net, data.in_shape, _smallest_batch(run))
     _check_tangents(run.cfg, module, data.in_shape)
     return Job(run.cfg, data, module, run.directory)
 
@@ -91,14 +103,29 @@ def rehearse(run: Identity) -> None:
     Raises:
         ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
     """
-    model, (channels, height, width) = run.cfg.model, run.images.x_train.shape[1:]
-    filters = tuple(model.filters) if model.filters else None
-    shape = (channels, height, width)
-    net = _stand_in(model.name, shape, run.images.n_classes, model.init, model.pool, filters)
-    _check_tangents(run.cfg, make_method(run.cfg, net), shape)
+    net = stand_in(run)
+    _check_tangents(run.cfg, make_method(run.cfg, net), tuple(run.images.x_train.shape[1:]))
 
 
-def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, int, int]) -> None:
+def stand_in(run: Identity) -> Network:
+    """Build a network like the run's, one for all runs with such a network and such data.
+
+    Returns:
+        The network, with other weights and no normalisation.
+
+    Raises:
+        ConfigError: if the network does not fit the data.
+    """
+    shape = tuple(run.images.x_train.shape[1:])
+    return _stand_in(json.dumps(network(run.cfg)), shape, run.images.n_classes, _smallest_batch(run))
+
+
+def _smallest_batch(run: Identity) -> int:
+    """Return 1 if some batch of an epoch has one row only, which batch norm cannot train on, and 2 otherwise."""
+    return min(2, run.n_train % run.cfg.train.batch_size or run.cfg.train.batch_size)
+
+
+def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, ...]) -> None:
     tangents = module.tangents(in_shape, torch.device("cpu"))  # refuses what it cannot make
     if tangents and module.precompute and cfg.data.augment != "none":
         raise ConfigError(
@@ -127,17 +154,13 @@ def _division(cfg: DictConfig) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _stand_in(
-    name: str,
-    in_shape: tuple[int, int, int],
-    n_classes: int,
-    init: str | None,
-    pool: str,
-    filters: tuple[int, ...] | None,
-) -> Network:
-    zero, one = torch.zeros(in_shape[0], 1, 1), torch.ones(in_shape[0], 1, 1)
-    switches: dict[str, Any] = {"init": init, "pool": pool, "filters": filters}
-    return build(name, in_shape=in_shape, n_classes=n_classes, mean=zero, std=one, seed=0, **switches)
+def _stand_in(arguments: str, in_shape: tuple[int, ...], n_classes: int, smallest_batch: int) -> Network:
+    which = json.loads(arguments)
+    zero, one = torch.zeros(in_shape), torch.ones(in_shape)
+    net = build(in_shape=in_shape, n_classes=n_classes, mean=zero, std=one, seed=0, **which)
+    if "target" in which:
+        try_out(net, in_shape, smallest_batch)
+    return net
 
 
 def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
@@ -151,15 +174,12 @@ def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
     """
     mean, std = data.mean_std(cfg.data.mean, cfg.data.std)
     net = build(
-        cfg.model.name,
         in_shape=data.in_shape,
         n_classes=data.n_classes,
         mean=mean,
         std=std,
         seed=cfg.seed,
-        init=cfg.model.init,
-        pool=cfg.model.pool,
-        filters=cfg.model.filters,
+        **network(cfg),
     )
     return make_method(cfg, net)
 

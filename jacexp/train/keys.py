@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError
-from jacexp.train.config import METHODS, hyperparameters, recipe
+from jacexp.train.config import METHODS, OPEN, hyperparameters, own_network, recipe
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "select": ("holdout", "paper"),
@@ -50,6 +50,7 @@ def check(cfg: DictConfig) -> None:
     _check_devices(cfg.train)
     recipe(cfg)
     known = {f"method.{name}" for name in hyperparameters(cfg)}
+    known |= {f"model.{name}" for name in own_network(cfg)}
     for key, values in cfg.grid.items_ex(resolve=False):
         if isinstance(values, DictConfig):
             raise ConfigError(f"grid.{key}={values} must be values, such as '0.1,0.2' or 'range(3)'")
@@ -114,6 +115,8 @@ def _added(node: DictConfig, prefix: str) -> Iterator[str]:
     declared = _declared(node)
     for key in map(str, node):
         child = _value(node, key)
+        if prefix + key in OPEN and "_target_" in child:  # its arguments are checked by its signature
+            continue
         if key not in declared:
             yield prefix + ".".join([key, *_first_leaf(child)])
         elif isinstance(child, DictConfig):
