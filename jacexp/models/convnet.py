@@ -48,28 +48,31 @@ def convnet(
         raise ConfigError(
             f"model.filters={list(filters)}: this network takes {len(kernels)} positive numbers"
         )
-    channels, height, width = in_shape
-
-    def pooled(side: int) -> int:
-        for kernel, padding in zip(kernels, paddings, strict=True):
-            side = POOLS[pool](side + 2 * padding - kernel + 1)
-        return side
-
-    if min(pooled(height), pooled(width)) < 1:
-        least = next(side for side in count(1) if pooled(side) >= 1)
+    height, width = (_pooled(side, kernels, paddings, pool) for side in in_shape[1:])
+    if min(height, width) < 1:
+        least = next(side for side in count(1) if _pooled(side, kernels, paddings, pool) >= 1)
         raise ConfigError(
-            f"this network with pool={pool} needs images of {least}×{least} or more, not {height}×{width}"
+            f"this network with pool={pool} needs images of {least}×{least} or more, not {in_shape[1]}×{in_shape[2]}"
         )
     layers: list[nn.Module] = []
-    for (n_in, n_out), kernel, padding in zip(pairwise((channels, *filters)), kernels, paddings, strict=True):
+    for (n_in, n_out), kernel, padding in zip(
+        pairwise((in_shape[0], *filters)), kernels, paddings, strict=True
+    ):
         layers += [nn.Conv2d(n_in, n_out, kernel, padding=padding), nn.ReLU(), *_pool_layers(pool)]
     return nn.Sequential(
         *layers,
         nn.Flatten(),
-        nn.Linear(filters[-1] * pooled(height) * pooled(width), N_HIDDEN),
+        nn.Linear(filters[-1] * height * width, N_HIDDEN),
         nn.ReLU(),
         nn.Linear(N_HIDDEN, n_classes),
     )
+
+
+def _pooled(side: int, kernels: Sequence[int], paddings: Sequence[int], pool: str) -> int:
+    """Follow a side through all convolutions and pools."""
+    for kernel, padding in zip(kernels, paddings, strict=True):
+        side = POOLS[pool](side + 2 * padding - kernel + 1)
+    return side
 
 
 def _pool_layers(pool: str) -> list[nn.Module]:
