@@ -1,5 +1,6 @@
 """The scorecard: one row a claim of the papers and data set or network, with a verdict that a test gave."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def verdicts(title: str, scored: list[Score]) -> Section:
     """Write rows of the scorecard as a table, paper and ours side by side."""
     headings = ("id", "claim", "paper", "ours", "n", "verdict", "hours missing")
     rows = tuple(
-        (s.id, s.row.text, s.row.paper, *_ours(s.evidence), f"**{s.verdict}**", s.hours_in_words or "–")
+        (s.id, s.row.text, s.row.paper, *_ours(s), f"**{s.verdict}**", s.hours_in_words or "–")
         for s in scored
     )
     return Section(title, headings, rows)
@@ -141,9 +142,11 @@ def readme(scored: list[Score]) -> str:
     return markdown(Document("", (text,), (without_hours,))).strip()
 
 
-def _ours(evidence: Evidence) -> tuple[str, str]:
-    part = evidence.decisive
-    return (f"{part.what}: {_estimate(part)}", str(part.n)) if part.n else ("–", "0")
+def _ours(score: Score) -> tuple[str, str]:
+    """Return the decisive part's quantity and estimate, without the data set or network that the row names already."""
+    part, e = score.evidence.decisive, score.row.experiment
+    subject = re.compile(rf"^({e.dataset}|{e.model})(: |, )")
+    return (f"{subject.sub('', part.what)}: {_estimate(part)}", str(part.n)) if part.n else ("–", "0")
 
 
 def _estimate(part: Evidence) -> str:
