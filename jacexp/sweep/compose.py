@@ -12,7 +12,7 @@ class Composer:
     """Composes jobs one by one: sets a job's values in a copy of what Hydra made of its other words.
 
     Hydra itself takes a tenth of a second for each job, to read the same files again. Values are set after files are
-    read and in any order, unless a word contains another's key; such a job is left to Hydra.
+    read, and may be in any order unless one lies within another; such a job is left to Hydra.
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
@@ -35,7 +35,8 @@ class Composer:
         overrides = self._parser.parse_overrides(list(words))
         values = [o for o in overrides if self._sets_a_value(o)]
         others = [o for o in overrides if not self._sets_a_value(o)]
-        if any(_overlap(value, other) for value in values for other in others):
+        changes = [other for other in others if not self._is_group(other.key_or_group)]
+        if any(_overlap(value, change) for value in values for change in changes):
             values, others = [], overrides
         config = self._compose(tuple(str(other.input_line) for other in others)).copy()
         for value in values:

@@ -59,30 +59,36 @@ def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
         tasks: dict[Future[Any], Rank] = {
             pool.schedule(_work, args=(work, rank, args)): rank for rank in ranks
         }
-        waiting, deadline = set(tasks), float("inf")
+        waiting, deadline, is_asked = set(tasks), float("inf"), False
         while waiting and time.monotonic() < deadline:
             ended, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
             failures += [_failure(e, tasks[task]) for task in ended if (e := task.exception())]
             if failures and deadline == float("inf"):
                 deadline = time.monotonic() + GRACE_S
-            if stop_requested():
+            if stop_requested() and not is_asked:  # once: the next signal would end those that have saved
+                is_asked = True
                 ask_to_stop()
     if not failures:
         return next(iter(tasks)).result()
-    # A process that died is the reason why the others fail, whoever is heard first.
-    error = next((error for error in failures if isinstance(error, _Death)), failures[0])
-    raise error
+    # A process that died is the reason why the others fail, whoever is heard first; one that had only begun is none.
+    deaths = [error for error in failures if isinstance(error, _Death)]
+    reasons = [error for error in failures if not isinstance(error, _Unbegun)]
+    raise (deaths or reasons or failures)[0]
 
 
 class _Death(JacexpError):
     pass
 
 
+class _Unbegun(Stopped):
+    pass
+
+
 def _failure(error: BaseException, rank: Rank) -> BaseException:
     if stop_requested() and isinstance(error, ProcessExpired | Stopped):
-        return Stopped(
-            str(error) if isinstance(error, Stopped) else "nothing was trained since the last save"
-        )
+        # With this program's own signal; a process that was only beginning died of it.
+        saved = isinstance(error, Stopped)
+        return Stopped(str(error)) if saved else _Unbegun("the training had not begun")
     if not isinstance(error, ProcessExpired):
         return error
     code = int(error.exitcode or 0)

@@ -84,7 +84,7 @@ def test_files_are_read_once_for_all_jobs_that_choose_the_same(hydra, monkeypatc
     monkeypatch.setattr(loader, "load_sweep_config", lambda *a: (asked.append(a[1]), real(*a))[1])
     compose = Composer(loader, master)
     for seed in range(20):
-        compose(["+method=spec", f"seed={seed}", f"train.lr={0.1 * seed}"])
+        compose(["+method=spec", f"seed={seed}", f"train.lr={0.1 * seed}", "method.lam=0.1"])
     assert asked == [["+method=spec"]]
 
 
