@@ -1,4 +1,4 @@
-"""The Python of the README and of docs/passes.md, as it is written there."""
+"""The Python of the README and of docs/, as it is written there."""
 
 import re
 import shutil
@@ -64,14 +64,20 @@ OWN = "A regulariser of your own"
 
 @pytest.fixture(params=["as in the README", "with passes"])
 def logit_norm(request, tmp_path, monkeypatch):
-    """The README's regulariser and its YAML, each where the README puts it; alone, and with the passes of docs/."""
+    """The regulariser of docs/own.md and its YAML, where that page puts them; alone, and with passes."""
     module = ModuleType("jacexp.methods.logit_norm")
     with_passes = request.param == "with passes"
-    code = block_of("Passes of one's own", page="docs/passes.md") if with_passes else block_of(OWN)
+    code = (
+        block_of("Passes of one's own", page="docs/passes.md")
+        if with_passes
+        else block_of(OWN, page="docs/own.md")
+    )
     exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     shutil.copytree(laws.CONF / "method", tmp_path / "method")
-    (tmp_path / "method" / "logit_norm.yaml").write_text(block_of(OWN, "yaml"), encoding="utf-8")
+    (tmp_path / "method" / "logit_norm.yaml").write_text(
+        block_of(OWN, "yaml", page="docs/own.md"), encoding="utf-8"
+    )
     monkeypatch.setattr(laws, "CONF", tmp_path)
     return "logit_norm"
 

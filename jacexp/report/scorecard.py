@@ -135,8 +135,8 @@ def verdicts(title: str, scored: list[Score]) -> Section:
 
 
 def readme(scored: list[Score]) -> str:
-    """Write what the README shows: the rows that have data, and how many there are of each kind."""
-    shown = verdicts("", [score for score in scored if score.verdict != "not run"])
+    """Write what the README shows: the rows that are decided, and how many there are of each kind."""
+    shown = verdicts("", [score for score in scored if score.verdict in ("confirmed", "refuted")])
     without_hours = Section("", shown.headings[:-1], tuple(row[:-1] for row in shown.rows))
     text = f"{outcome(scored).capitalize()}: `results/scorecard.md` has every part and the commands."
     return markdown(Document("", (text,), (without_hours,))).strip()

@@ -126,7 +126,9 @@ def in_one_line(error: BaseException) -> str:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
             key = str(cause.full_key)
             if key.startswith("hydra.launcher."):
-                return f"{key}: this launcher has no such setting; the README lists those of each launcher"
+                return (
+                    f"{key}: this launcher has no such setting; docs/running.md lists those of each launcher"
+                )
             return no_such_key(key, key, list(known_keys(OmegaConf.structured(RunConfig))))
         if isinstance(cause, OmegaConfBaseException):
             about = f"{cause.full_key}: " if cause.full_key else ""

@@ -105,9 +105,11 @@ def test_the_outcome_counts_every_row_once(full, begun):
     assert outcome(scores(begun)).endswith(f"0 are undecided, {n} not run")
 
 
-def test_the_readme_shows_the_rows_that_have_data(full, begun):
+def test_the_readme_shows_the_rows_that_are_decided(full, begun):
     assert readme(full).count("**confirmed**") == len(IDS)
-    assert "**not run**" not in readme(scores(begun))
+    shown = readme(scores(begun))
+    assert "**not run**" not in shown
+    assert "**undecided**" not in shown
 
 
 def test_selection_on_the_test_set_is_said(ideal):
