@@ -1,5 +1,6 @@
-"""One gate for every source of images: what passes it is a well-formed ImageSet."""
+"""One gate for every source of data: what passes it is a well-formed ImageSet."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,19 @@ Array = NDArray[Any]
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def image_set(name: str, arrays: dict[str, Array], source: dict[str, Any], where: str) -> ImageSet:
+def image_set(name: str, arrays: Mapping[str, Any], source: dict[str, Any], where: str) -> ImageSet:
     """Check raw arrays and bring them into the layout that the networks read.
 
     Args:
         name: the name under which results are reported.
-        arrays: ``x_train`` and ``x_test``, (N, H, W) or (N, H, W, C) uint8 with C = 1 or 3, and their integer
-            classes ``y_train`` and ``y_test``, (N,).
+        arrays: ``x_train`` and ``x_test``, images or vectors (N, D), and their integer classes ``y_train`` and
+            ``y_test``, (N,). Values are uint8, or floats in [0, 1]. Images are (N, H, W), arrays (N, H, W, C) as NumPy
+            lays them out, tensors (N, C, H, W) as PyTorch does.
         source: provenance; the counts are added to it.
         where: the file or folder that an error names.
 
     Returns:
-        The set, its images as (N, C, H, W).
+        The set, its images as (N, C, H, W), its floats as float32.
 
     Raises:
         DataError: if shapes, dtypes, counts or classes are not as above.
@@ -47,19 +49,55 @@ def _size(x: Tensor) -> str:
     return "x".join(str(length) for length in x.shape[1:])
 
 
-def _images(array: Array, what: str) -> Tensor:
-    if array.dtype != np.uint8:
-        raise DataError(f"{what} is {array.dtype}; store pixels as uint8, 0 to 255")
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or array.shape[3] not in (1, 3):
-        raise DataError(f"{what} has shape {array.shape}; make it (N, H, W) or (N, H, W, C) with C = 1 or 3")
+def _images(values: Any, what: str) -> Tensor:
+    array = _as_array(values, what)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if array.dtype != np.uint8 and not is_float:
+        raise DataError(f"{what} is {array.dtype}; store pixels as uint8, 0 to 255, or as floats in [0, 1]")
+    if array.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{what} has shape {array.shape}; make it (N, H, W), (N, H, W, C), a tensor (N, C, H, W), or vectors (N, D)"
+        )
     if array.size == 0:
         raise DataError(f"{what} has shape {array.shape}: there is no image in it")
-    return torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C"))
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4:
+        array = _channels_first(array, what, is_tensor=isinstance(values, Tensor))
+    if not is_float:
+        return torch.from_numpy(np.array(array, order="C"))
+    if not np.isfinite(array).all():
+        raise DataError(f"{what} has values that are not finite (NaN or infinity); fill or drop them")
+    if array.min() < 0 or array.max() > 1:
+        raise DataError(
+            f"{what} has values from {array.min():g} to {array.max():g}; floats must be in [0, 1], the unit of noise "
+            "and attacks: scale them by the training set's minimum and maximum, and clip the test set's"
+        )
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
 
 
-def _classes(array: Array, n: int, what: str, n_classes: int | None = None) -> Tensor:
+def _as_array(values: Any, what: str) -> Array:
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{what} is no array: {error}; its rows must have the same size and numbers as entries"
+        ) from error
+
+
+def _channels_first(array: Array, what: str, *, is_tensor: bool) -> Array:
+    """Bring images to (N, C, H, W), and refuse those that look as if they were laid out in the other way."""
+    ours, other = (1, 3) if is_tensor else (3, 1)
+    if array.shape[ours] not in (1, 3) and array.shape[other] in (1, 3):
+        kind, layout = ("a tensor", "(N, C, H, W)") if is_tensor else ("an array", "(N, H, W, C)")
+        raise DataError(
+            f"{what} has shape {array.shape}, and {kind} of images is {layout}: move the axis of the channels"
+        )
+    return array if is_tensor else array.transpose(0, 3, 1, 2)
+
+
+def _classes(values: Any, n: int, what: str, n_classes: int | None = None) -> Tensor:
+    array = _as_array(values, what)
     if not np.issubdtype(array.dtype, np.integer):
         raise DataError(f"{what} is {array.dtype}; store classes as integers 0 … C-1")
     if array.shape != (n,):

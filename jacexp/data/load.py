@@ -1,14 +1,17 @@
-"""One way to any set: by name from a folder, from scikit-learn, or from an .npz file."""
+"""One way to any set: by name from a folder, from scikit-learn, from an .npz file, or from a user's function."""
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from jacexp.data.checks import image_set
+from jacexp.data.function import load_function
 from jacexp.data.npz import load_npz
 from jacexp.data.published import IN_SHAPE, load_published
 from jacexp.data.spec import ImageSet
@@ -18,17 +21,25 @@ NAMES = ("digits", *IN_SHAPE, "npz")
 
 
 def load(
-    name: str, *, root: Path | str | None = None, path: Path | str | None = None, download: bool = True
+    name: str,
+    *,
+    root: Path | str | None = None,
+    path: Path | str | None = None,
+    download: bool = True,
+    target: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> ImageSet:
     """Load a data set; what is here already is never downloaded.
 
     Args:
         name: ``digits`` (in scikit-learn), ``mnist``, ``kmnist``, ``fmnist``, ``cifar10`` (as torchvision
             lays them out), or ``npz`` (any set of one's own, which then has the name of its file without the
-            suffix).
+            suffix); with ``target`` any other.
         root: the folder of torchvision's sets; None: the environment's JACEXP_DATA, or else ``data``.
         path: an .npz file, see `load_npz`; a published set that is read from one keeps its name.
         download: fetch the files that are missing.
+        target: import path of a function that returns the set, see `load_function`.
+        arguments: what it is called with.
 
     Returns:
         The set, with its provenance in ``source``.
@@ -37,6 +48,8 @@ def load(
         ConfigError: if the name is unknown, or does not go with ``path``.
         DataError: if a file is missing, damaged, or not what it claims to be.
     """
+    if target is not None:
+        return load_function(name, target, arguments or {})
     if name not in NAMES:
         raise ConfigError(f"dataset={name} is unknown; choose from {', '.join(NAMES)}")
     if (name == "digits" and path) or (name == "npz" and not path):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jacexp.data.augment import Augment
+from jacexp.data.spec import in_unit_range
 from jacexp.errors import ConfigError
 from jacexp.random import make_generator
 
@@ -16,7 +17,7 @@ class Batch(NamedTuple):
     """One batch.
 
     Attributes:
-        x: images, (B, C, H, W) in [0, 1], in the default dtype of torch (float32).
+        x: images, (B, C, H, W) in [0, 1], or vectors, (B, D), in the default dtype of torch (float32).
         y: classes, (B,) int64.
         tangents: (B, T, C, H, W) float32, change of pixel value per unit of each transformation; or None.
     """
@@ -35,7 +36,7 @@ class Loader:
     ``iter()``.
 
     Args:
-        x: images, (N, C, H, W) uint8.
+        x: images (N, C, H, W) or vectors (N, D), uint8 or float32 in [0, 1].
         y: classes, (N,) int64.
         batch_size: images in a batch; to train, at most N.
         seed: seed of order and augmentation.
@@ -66,8 +67,10 @@ class Loader:
             raise ConfigError(f"batch_size={batch_size} must lie between 1 and the {len(x)} training images")
         if augment is not None and isinstance(tangents, Tensor):
             raise ConfigError("tangents computed once do not follow augmented images: compute them a batch")
-        if x.dtype != torch.uint8 or len(x) != len(y):
-            raise ValueError(f"x {tuple(x.shape)} {x.dtype} must be uint8 and as long as y {tuple(y.shape)}")
+        if x.dtype not in (torch.uint8, torch.float32) or len(x) != len(y):
+            raise ValueError(
+                f"x {tuple(x.shape)} {x.dtype} must be uint8 or float32 and as long as y {tuple(y.shape)}"
+            )
         self.device = torch.device(device)
         self.x, self.y = x.to(self.device), y.to(self.device)
         self.tangents = tangents.to(self.device) if isinstance(tangents, Tensor) else tangents
@@ -158,7 +161,7 @@ def _batches(loaders: Sequence[Loader]) -> Iterator[Batch]:
     for first in range(one.start * one.batch_size, n, one.batch_size):
         turn = slice(first, first + one.batch_size)
         rows = turn if orders is None else orders[:, turn].flatten()
-        x = _take(one.x, rows) / 255
+        x = in_unit_range(_take(one.x, rows), torch.get_default_dtype())
         if one.augment is not None and draws is not None:
             x = one.augment(x, draws[:, turn].flatten(0, 1))
         tangents = one.tangents

@@ -21,8 +21,8 @@ def load_npz(path: Path, name: str) -> ImageSet:
     """Read a set of images from a file made by ``numpy.savez``, without ever unpickling.
 
     Args:
-        path: the file, with ``x_train``, ``y_train``, ``x_test``, ``y_test``; images (N, H, W) or (N, H, W,
-            C) uint8 with C = 1 or 3, classes (N,) integers 0 … C-1, each with a training image.
+        path: the file, with ``x_train``, ``y_train``, ``x_test``, ``y_test``; images (N, H, W) or (N, H, W, C), or
+            vectors (N, D), uint8 or floats in [0, 1]; classes (N,) integers 0 … K-1, each with a training image.
         name: the name under which results are reported.
 
     Returns:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from jacexp.data.spec import in_unit_range
 from jacexp.errors import ConfigError
 
 # A one-parameter group moves the point (X, Y, 1), X to the right and Y down from the centre, by exp(alpha L).
@@ -87,7 +88,7 @@ class Tangents:
         MNIST and 0.5 ms for 32 of CIFAR-10 on one CPU core.
 
         Args:
-            x: images, (N, C, H, W) uint8.
+            x: images, (N, C, H, W) uint8 or float32.
             chunk: images at a time.
 
         Returns:
@@ -97,7 +98,7 @@ class Tangents:
         dtype = self.flow_x.dtype
         out = torch.empty((len(x), len(self.names), *x.shape[1:]), dtype=dtype, device=self.flow_x.device)
         for part, to in zip(x.split(chunk), out.split(chunk), strict=True):
-            to.copy_(self(part.to(out.device, dtype) / 255))
+            to.copy_(self(in_unit_range(part.to(out.device), dtype)))
         return out
 
     def smooth(self, x: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ class StoredRun:
 
     directory: RunDirectory
     row: Mapping[str, Any]
-    dataset: Mapping[str, str | None]
+    dataset: Mapping[str, Any]
+    """The arguments of `jacexp.data.load` that say which set it was trained on."""
 
     def __str__(self) -> str:
         """Return the human-readable name."""
@@ -159,8 +160,7 @@ def images_of(run: StoredRun, root: Path | None) -> ImageSet:
     Raises:
         StoreError: if the files that are there now are not those that the run recorded.
     """
-    path = run.dataset["path"]
-    images = _load(str(run.dataset["name"]), root, Path(path).expanduser() if path else None)
+    images = _load(json.dumps(run.dataset), root)
     trained_on = json.loads(run.row["data"])["files"]
     if images.source["files"] != trained_on:
         raise StoreError(
@@ -170,8 +170,8 @@ def images_of(run: StoredRun, root: Path | None) -> ImageSet:
 
 
 @cache
-def _load(name: str, root: Path | None, path: Path | None) -> ImageSet:
-    return load(name, root=root, path=path)
+def _load(which: str, root: Path | None) -> ImageSet:
+    return load(**json.loads(which), root=root)
 
 
 def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:

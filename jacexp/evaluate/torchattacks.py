@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from jacexp.errors import ConfigError
-from jacexp.evaluate.frozen import finite_logits, frozen, global_random_state_kept, is_correct
+from jacexp.evaluate.frozen import (
+    EvaluationError,
+    finite_logits,
+    frozen,
+    global_random_state_kept,
+    is_correct,
+)
 from jacexp.evaluate.points import count, points
 from jacexp.evaluate.samples import Progress, Samples
 from jacexp.evaluate.settings import AtLeastOne, Counts, Positive, Seed, checked
@@ -45,6 +50,9 @@ def square(
 
     Returns:
         One row a number of queries.
+
+    Raises:
+        EvaluationError: for vectors.
     """
     rows = []
     for number, n_queries in enumerate(queries):
@@ -97,10 +105,10 @@ def autoattack(
         One row, with the variable ``epsilon`` at delta.
 
     Raises:
-        ConfigError: for fewer than 4 classes.
+        EvaluationError: for fewer than 4 classes, or vectors.
     """
     if samples.n_classes < 4:
-        raise ConfigError(f"AutoAttack needs at least 4 classes, and the network has {samples.n_classes}")
+        raise EvaluationError(f"AutoAttack needs at least 4 classes, and the network has {samples.n_classes}")
 
     def attack(library: Any, net: nn.Module, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
         shared = {"eps": delta, "seed": seed}
@@ -143,7 +151,15 @@ def correct_under(samples: Samples, make_attack: MakeAttack, *, chunk: int, seed
         chunk: images attacked together; the numbers depend on it.
         seed: of the evaluation.
         stream: names the attack among those of the seed.
+
+    Returns:
+        The samples that stay right.
+
+    Raises:
+        EvaluationError: for vectors.
     """
+    if samples.x.ndim != 4:
+        raise EvaluationError("this attack changes squares of images, and the run's data are vectors")
     import torchattacks  # here, because it takes seconds that other evaluations need not wait for
 
     correct, seen = [], Float32(samples.net, samples.dtype)

@@ -44,7 +44,7 @@ class StackedNormalize(Normalize):
     def direction(self, t: Tensor) -> Tensor:
         """t / std_n, (N · B, ..., C, H, W)."""
         std = self.rows(len(t))[1]
-        return t / std.view(len(std), *[1] * (t.ndim - 4), *std.shape[1:])
+        return t / std.view(len(std), *[1] * (t.ndim - std.ndim), *std.shape[1:])
 
 
 class Stack(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import DataError, JacexpError, RunLockedError
 from jacexp.sweep.entry import Entry
@@ -52,7 +52,7 @@ def plan(jobs: Iterable[tuple[str, DictConfig | JacexpError]]) -> list[Entry]:
             entries.append(Entry(overrides, error=cfg))
             continue
         entry = Entry(overrides, epochs=cfg.train.epochs)
-        data = (str(cfg.dataset.name), str(cfg.dataset.path), str(cfg.paths.data))
+        data = (OmegaConf.to_yaml(cfg.dataset), str(cfg.paths.data))
         try:
             if data in missing:
                 raise missing[data]

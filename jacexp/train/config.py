@@ -1,6 +1,6 @@
 """The typed configuration of a run: every key, its type, its default and what values it may take."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,25 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from jacexp.data import NAMES
 from jacexp.errors import ConfigError
 from jacexp.methods import Recipe, RegularizedModule
 from jacexp.models import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
-from jacexp.targets import imported
+from jacexp.targets import checked_arguments, imported
+
+NETWORKS = {"spectral": "lenet", "ibp": "convnet_mnist", "own": "lenet"}
+"""The networks of both papers for grey images."""
 
 
 @dataclass
 class DatasetConfig:
-    """``dataset=``: which images."""
+    """``dataset=``: which images; with a ``_target_``, the arguments of that function besides."""
 
     name: str = MISSING
     path: str | None = None
     """An .npz file to read the set from, instead of torchvision's files; ``dataset=npz`` needs it."""
-    networks: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=lambda: dict(NETWORKS))
     """The network that each protocol's paper uses for such images, by the protocol's ``paper``."""
     subset: int | None = 10_000
     """How many images ``protocol=ibp`` draws from it for a run."""
@@ -133,7 +137,7 @@ METHODS = Path(__file__).parents[2] / "conf" / "method"
 """Where the methods' files lie."""
 
 
-OPEN = ("model",)
+OPEN = ("model", "dataset")
 """The parts that a ``_target_`` opens to the arguments of a class or function of a user's own."""
 
 
@@ -200,16 +204,44 @@ def own_network(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: if its class cannot be imported, or its arguments do not fit.
     """
-    target = cfg.model.get("_target_")
+    target, given = _own(cfg.model, RESERVED)
     if target is None:
         return {}
-    given = {str(key): cfg.model[key] for key in cfg.model if key not in (*RESERVED, "_target_")}
-    name = str(target).rpartition(".")[2]
-    if not OmegaConf.is_interpolation(cfg.model, "name") and cfg.model.name not in ARCHITECTURES:
-        name = cfg.model.name
+    return {"name": _own_name(cfg.model, ARCHITECTURES), **check_network(target, given)}
+
+
+def own_data(cfg: DictConfig) -> dict[str, Any]:
+    """Complete the part ``dataset`` for a data set of a user's own: its name, and every argument of its function.
+
+    Returns:
+        What it holds beside ``networks``, ``subset`` and ``_target_``; nothing for a set without a function.
+
+    Raises:
+        ConfigError: if the function cannot be imported, or its arguments do not fit.
+    """
+    target, given = _own(cfg.dataset, ("name", "networks", "subset"))
+    if target is None:
+        return {}
+    if given["path"] is None:
+        del given["path"]
+    found = imported(target, "dataset._target_")
+    return {"name": _own_name(cfg.dataset, NAMES), **checked_arguments(found, given, key="dataset")}
+
+
+def _own(part: DictConfig, reserved: Collection[str]) -> tuple[str | None, dict[str, Any]]:
+    """Read a ``_target_`` and the keys beside it that are arguments."""
+    if part.get("_target_") is None:
+        return None, {}
+    given = {str(key): part[key] for key in part if key not in (*reserved, "_target_")}
     plain = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
     assert isinstance(plain, dict)
-    return {"name": name, **check_network(str(target), {str(k): v for k, v in plain.items()})}
+    return str(part._target_), {str(key): value for key, value in plain.items()}
+
+
+def _own_name(part: DictConfig, taken: Collection[str]) -> str:
+    """Return the name that was given, or that of the class or function where that would be the project's."""
+    is_open = OmegaConf.is_missing(part, "name") or OmegaConf.is_interpolation(part, "name")
+    return str(part._target_).rpartition(".")[2] if is_open or part.name in taken else str(part.name)
 
 
 def network(cfg: DictConfig) -> dict[str, Any]:
@@ -221,6 +253,15 @@ def network(cfg: DictConfig) -> dict[str, Any]:
         return own
     arguments = {key: value for key, value in model.items() if key not in (*own, "_target_")}
     return {**own, "target": model["_target_"], "arguments": arguments}
+
+
+def data_set(cfg: DictConfig) -> dict[str, Any]:
+    """Return the arguments of `jacexp.data.load` that say which set it is; runs are evaluated on it again."""
+    own = own_data(cfg)
+    if not own:
+        return {"name": cfg.dataset.name, "path": cfg.dataset.path}
+    name = own.pop("name")
+    return {"name": name, "path": None, "target": str(cfg.dataset._target_), "arguments": own}
 
 
 def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
 from jacexp.train.config import (
     data_root,
+    data_set,
     hyperparameters,
     method_class,
     network,
+    own_data,
     own_network,
     recipe,
     science,
@@ -73,7 +75,7 @@ def identify(cfg: DictConfig) -> Identity:
     # With every switch in its declared type, equal settings are written in one way and so have one name.
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
-    typed.merge_with({"method": hyperparameters(cfg), "model": own_network(cfg)})
+    typed.merge_with({"method": hyperparameters(cfg), "model": own_network(cfg), "dataset": own_data(cfg)})
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
     return Identity(typed, images, n_train, n_val, directory)
 
@@ -136,16 +138,19 @@ def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[
 
 def _images(cfg: DictConfig) -> ImageSet:
     """Load a configuration's data set, once a process as long as an .npz file stays as it is."""
-    path = Path(cfg.dataset.path).expanduser() if cfg.dataset.path else None
+    which = data_set(cfg)
+    path = Path(which["path"]).expanduser() if which["path"] else None
     found = path.stat() if path and path.exists() else None
-    return _load_once(
-        cfg.dataset.name, data_root(cfg), path, found and (found.st_mtime_ns, found.st_size, found.st_ino)
-    )
+    stamp = found and (found.st_mtime_ns, found.st_size, found.st_ino)
+    images = _load_once(json.dumps(which), data_root(cfg), stamp)
+    if cfg.data.augment != "none" and images.x_train.ndim != 4:
+        raise ConfigError(f"data.augment={cfg.data.augment} is for images, and {images.name} has vectors")
+    return images
 
 
 @lru_cache(maxsize=2)
-def _load_once(name: str, root: Path, path: Path | None, _stamp: tuple[int, ...] | None) -> ImageSet:
-    return load(name, root=root, path=path)
+def _load_once(which: str, root: Path, _stamp: tuple[int, ...] | None) -> ImageSet:
+    return load(**json.loads(which), root=root)
 
 
 def _division(cfg: DictConfig) -> dict[str, Any]:

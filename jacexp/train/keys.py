@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError
-from jacexp.train.config import METHODS, OPEN, hyperparameters, own_network, recipe
+from jacexp.train.config import METHODS, OPEN, hyperparameters, own_data, own_network, recipe
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "select": ("holdout", "paper"),
@@ -50,7 +50,7 @@ def check(cfg: DictConfig) -> None:
     _check_devices(cfg.train)
     recipe(cfg)
     known = {f"method.{name}" for name in hyperparameters(cfg)}
-    known |= {f"model.{name}" for name in own_network(cfg)}
+    known |= {f"model.{name}" for name in own_network(cfg)} | {f"dataset.{name}" for name in own_data(cfg)}
     for key, values in cfg.grid.items_ex(resolve=False):
         if isinstance(values, DictConfig):
             raise ConfigError(f"grid.{key}={values} must be values, such as '0.1,0.2' or 'range(3)'")

@@ -15,7 +15,7 @@ from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
-from jacexp.train.config import changed_switches, hyperparameters, method_class
+from jacexp.train.config import changed_switches, data_set, hyperparameters, method_class
 from jacexp.train.job import Job
 from jacexp.train.recorder import best_row
 from jacexp.train.validation import evaluate
@@ -114,8 +114,7 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
     Returns:
         The content of ``result.json``.
     """
-    dataset = {"name": job.cfg.dataset.name, "path": job.cfg.dataset.path}
-    result = {**how, "row": {**row, "status": how["status"]}, "dataset": dataset}
+    result = {**how, "row": {**row, "status": how["status"]}, "dataset": data_set(job.cfg)}
     write_json(job.directory / "result.json", result)
     merge_runs(job.directory.results, [job.directory])
     return result

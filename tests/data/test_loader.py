@@ -115,10 +115,10 @@ def test_a_batch_is_neither_empty_nor_larger_than_the_set(images, batch_size):
         Loader(*images, batch_size=batch_size)
 
 
-def test_only_bytes_with_a_label_each_are_loaded(images):
+def test_only_bytes_or_floats_with_a_label_each_are_loaded(images):
     x, y = images
     with pytest.raises(ValueError, match="must be uint8"):
-        Loader(x.float(), y, batch_size=4)
+        Loader(x.double(), y, batch_size=4)
     with pytest.raises(ValueError, match="as long as y"):
         Loader(x, y[:-1], batch_size=4)
 

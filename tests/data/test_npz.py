@@ -41,9 +41,21 @@ def test_other_integer_types_and_test_sets_without_every_class_are_fine(write):
 
 BAD = {
     "missing key": ({"y_test": None}, "has x_train, y_train, x_test but no y_test"),
-    "float pixels": ({"x_train": np.full((40, 6, 5), np.nan)}, "x_train is float64; store pixels as uint8"),
-    "flat images": ({"x_train": np.zeros((40, 30), np.uint8)}, r"x_train has shape \(40, 30\)"),
-    "four channels": ({"x_test": np.zeros((20, 6, 5, 4), np.uint8)}, r"x_test has shape \(20, 6, 5, 4\)"),
+    "NaN": ({"x_train": np.full((40, 6, 5), np.nan)}, "x_train has values that are not finite"),
+    "floats to 255": (
+        {"x_train": np.full((40, 6, 5), 255.0)},
+        r"from 255 to 255; floats must be in \[0, 1\]",
+    ),
+    "whole numbers": ({"x_train": np.zeros((40, 6, 5), np.int64)}, "x_train is int64; store pixels as uint8"),
+    "flat images": ({"x_train": np.zeros((40, 30), np.uint8)}, "x_train is 30 and one of x_test is 1x6x5"),
+    "four channels": (
+        {"x_test": np.zeros((20, 6, 5, 4), np.uint8)},
+        "x_train is 1x6x5 and one of x_test is 4x6x5",
+    ),
+    "channels first": (
+        {"x_test": np.zeros((20, 3, 6, 5), np.uint8)},
+        r"an array of images is \(N, H, W, C\): move",
+    ),
     "no images": ({"x_test": np.zeros((0, 6, 5), np.uint8)}, "x_test .* there is no image in it"),
     "two sizes": ({"x_test": np.zeros((20, 5, 6), np.uint8)}, "x_train is 1x6x5 and one of x_test is 1x5x6"),
     "too few labels": ({"y_train": np.arange(39) % 10}, r"y_train has shape \(39,\); 40 images need"),

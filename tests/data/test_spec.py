@@ -43,7 +43,7 @@ def test_statistics_of_a_large_dim_set_keep_their_precision():
 
 def test_a_constant_channel_has_no_deviation_to_divide_by():
     constant = make_split(torch.full((4, 1, 3, 3), 7, dtype=torch.uint8))
-    with pytest.raises(DataError, match="made: a channel of the training images is constant"):
+    with pytest.raises(DataError, match="made: a channel of the training set is constant"):
         constant.mean_std()
     assert constant.mean_std(std="none")[0].item() == pytest.approx(7 / 255)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torchattacks
 
-from jacexp.errors import ConfigError
 from jacexp.evaluate import autoattack, check_samples, pgd, square
+from jacexp.evaluate.frozen import EvaluationError
 from jacexp.random import make_generator
 from tests.evaluate.nets import convnet, images, random_linear
 
@@ -93,5 +93,5 @@ def test_n_samples_takes_the_first():
 
 def test_autoattack_needs_four_classes():
     net, (x, y) = random_linear(64, 3), images(10)
-    with pytest.raises(ConfigError, match="at least 4 classes, and the network has 3"):
+    with pytest.raises(EvaluationError, match="at least 4 classes, and the network has 3"):
         autoattack(check_samples(net, x, y.clamp(max=2)))

@@ -85,7 +85,7 @@ def test_hundreds_of_runs_are_named_without_reading_the_data_or_building_network
     for name in ("load", "build"):
         real = getattr(job, name)
         monkeypatch.setattr(
-            job, name, lambda *a, real=real, name=name, **k: (calls.append(name), real(*a, **k))[1]
+            job, name, lambda *a, real=real, called=name, **k: (calls.append(called), real(*a, **k))[1]
         )
     job._load_once.cache_clear()
     job._stand_in.cache_clear()

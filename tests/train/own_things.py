@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -81,6 +82,52 @@ class LogitNorm(RegularizedModule):
 
     def penalty(self, lin, batch, noise):
         return lin.logits.square().sum(dim=1)
+
+
+def vectors(n: int = 60, d: int = 4, n_classes: int = 3, top: float = 1.0):
+    """Draw points around a corner of the cube for each class."""
+    y = np.arange(n) % n_classes
+    corners = (y[:, None] >> np.arange(d)) % 2
+    noise = np.random.default_rng(0).uniform(-0.2, 0.2, (n, d))
+    x = np.clip(corners + noise, 0, top)
+    return x, y, x[:20], y[:20]
+
+
+def pictures(n: int = 60, channels: int = 2, layout: str = "tensor"):
+    """Draw noise of 2 classes: a tensor (N, C, H, W), or an array (N, H, W, C)."""
+    x = torch.rand(n, channels, 16, 12, generator=torch.Generator().manual_seed(0))
+    if layout == "array":
+        x = x.permute(0, 2, 3, 1).numpy()
+    y = torch.arange(n) % 2
+    return x, y, x[:10], y[:10]
+
+
+def wrong(what: str):
+    """Return vectors with one thing wrong."""
+    x, y, x_test, y_test = vectors()
+    if what == "fails":
+        raise FileNotFoundError("there is no file\nat all")
+    nan = np.where(x > 0.5, np.nan, x)
+    return {
+        "three": (x, y, x_test),
+        "dict": {"x_train": x},
+        "none": None,
+        "float labels": (x, y.astype(float), x_test, y_test),
+        "nan": (nan, y, x_test, y_test),
+        "negative": (x - 1, y, x_test, y_test),
+        "bytes as floats": (x * 255, y, x_test, y_test),
+        "labels from 1": (x, y + 1, x_test, y_test),
+        "another class": (x, y, x_test, y_test + 1),
+        "one class": (x, y * 0, x_test, y_test * 0),
+        "fewer labels": (x, y[:-1], x_test, y_test),
+        "two lengths": (x, y, x_test[:, :3], y_test),
+        "unequal sizes": ([row[: 2 + k % 2] for k, row in enumerate(x)], y, x_test, y_test),
+        "words": (np.array([["a", "b"]] * 60), y, x_test, y_test),
+        "channels first": (np.zeros((60, 3, 8, 8)), y, np.zeros((20, 3, 8, 8)), y_test),
+        "channels last": (torch.zeros(60, 8, 8, 3), y, torch.zeros(20, 8, 8, 3), y_test),
+        "no images": (x, y, x_test[:0], y_test[:0]),
+        "constant": (x * [0, 1, 1, 1], y, x_test, y_test),
+    }[what]
 
 
 NOTHING = 3
