@@ -15,9 +15,9 @@ def configure(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     register()
 
-    def make(*overrides, results=tmp_path):
+    def make(*overrides, results=tmp_path, hydra=False):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             words = ["train.device=cpu", *overrides, f"paths.results={results}", "progress=off"]
-            return compose("config", words)
+            return compose("config", words, return_hydra_config=hydra)
 
     return make

@@ -1,6 +1,8 @@
 """What a sweep says and writes, from its command line to its last line."""
 
+import re
 import time
+from datetime import datetime
 
 import pytest
 from omegaconf import OmegaConf
@@ -44,3 +46,10 @@ def test_a_long_check_says_what_it_does(monkeypatch, capsys):
     with launch._reported_if_slow("checking 2 jobs", False):
         pass
     assert capsys.readouterr().out == "checking 680 jobs ...\n"
+
+
+def test_two_sweeps_that_start_in_the_same_second_have_a_folder_each(configure):
+    started = [datetime(2026, 1, 1, 12, 0, 0, micro) for micro in (1, 2)]
+    pattern = OmegaConf.to_container(configure(hydra=True), resolve=False)["hydra"]["sweep"]["dir"]
+    time_of_start = re.search(r"now:(.*)}", pattern)[1]
+    assert len({moment.strftime(time_of_start) for moment in started}) == 2
