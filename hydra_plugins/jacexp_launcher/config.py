@@ -35,7 +35,10 @@ class FusedConfig(LauncherConfig):
 
 @dataclass
 class JoblibConfig(LauncherConfig):
-    """``joblib``: several processes on this machine, which share its cores; a GPU is shared by all of them."""
+    """``joblib``: several processes on this machine, which share its cores; a GPU is shared by all of them.
+
+    The name is that of Hydra's own launcher for this; the processes are pebble's, where one that dies fails alone.
+    """
 
     executor: str = "processes"
     n_jobs: int = -1

@@ -23,7 +23,7 @@ from jacexp.train.fused import train_together
 from jacexp.train.progress import in_sweep
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, end_if_requested
-from jacexp.train.workers import save_and_end, stop_workers, worker_pool
+from jacexp.train.workers import stop_workers, worker_pool
 
 ATTEMPTS = 3
 """How often a group is started whose process is killed."""
@@ -102,7 +102,7 @@ class Processes:
         waiting = deque((group, 1) for group in groups)
         running: dict[Future[JacexpError | None], tuple[Group, int]] = {}
         threads = str(max(1, cpu_count() // n_jobs))
-        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs, orphaned=save_and_end) as pool:
+        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < n_jobs:

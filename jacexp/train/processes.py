@@ -1,19 +1,24 @@
 """One piece of work in several processes at once: they end together, well or not, and none outlives the parent."""
 
+import os
 import pickle
 import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Sequence
+from contextlib import chdir, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from pebble import ProcessExpired
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # not there in every build of torch
 
 from jacexp.errors import JacexpError
-from jacexp.train.stop import Stopped, stop_requested, stop_signals
-from jacexp.train.workers import ask_to_stop, end_at_once, worker_pool
+from jacexp.train.stop import SIGNALS, Stopped, blocked_signals, request_stop, stop_requested
 
 POLL_S = 0.2
 """How often the parent looks whether it was asked to stop."""
@@ -34,10 +39,62 @@ class Rank(NamedTuple):
         return TCPStore("127.0.0.1", self.port, is_master=False)
 
 
-def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
-    """Call ``work(rank, *args)`` in n new processes and return what the first one returns.
+class _Failure(NamedTuple):
+    error: BaseException
+    moment: float
 
-    A request to stop is passed on to them; a terminal's Ctrl-C does not reach them.
+
+class _Member:
+    """A process as its parent sees it."""
+
+    def __init__(self, work: Callable[..., Any], rank: Rank, args: Sequence[Any]) -> None:
+        context = get_context("spawn")  # a GPU cannot be used after a fork
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_member, args=(theirs, Path.cwd(), work, rank, *args), name=f"rank {rank.number}"
+        )
+        self.rank, self.is_over = rank, False
+        self.result: Any = None
+        self.failure: _Failure | None = None
+        self.process.start()
+        theirs.close()
+
+    def look(self) -> None:
+        """Take what it said, or notice that it died without a word."""
+        if self.is_over or not wait([self.connection, self.process.sentinel], timeout=0):
+            return
+        try:
+            self.result, self.failure = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.process.join()
+            self.failure = _Failure(self._death(), 0.0)  # the others' failures are its consequences
+        self.is_over = True
+
+    def _death(self) -> JacexpError:
+        code = self.process.exitcode or 0
+        how = f"ended with exit code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}, as happens when memory is short"
+        return JacexpError(
+            f"the process of device {self.rank.number} {how}; what was saved is kept, and the same command goes on"
+        )
+
+    def ask_to_stop(self) -> None:
+        """Let it end after its present step."""
+        with suppress(OSError):  # it is gone
+            self.connection.send("stop")
+
+    def end(self) -> None:
+        """End it at once, if it is still there."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
+    """Call ``work(rank, *args)`` in n new processes and give what the first one returns.
+
+    A request to stop is passed on to them; signals themselves, such as the terminal's Ctrl-C, do not reach them.
 
     Args:
         work: a function that can be imported.
@@ -53,63 +110,61 @@ def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
         Stopped: if they stopped on request.
     """
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    failures: list[BaseException] = []
-    with worker_pool(n, orphaned=end_at_once) as pool:
-        ranks = [Rank(number, n, meeting.port) for number in range(n)]
-        tasks: dict[Future[Any], Rank] = {
-            pool.schedule(_work, args=(work, rank, args)): rank for rank in ranks
-        }
-        waiting, deadline, is_asked = set(tasks), float("inf"), False
-        while waiting and time.monotonic() < deadline:
-            ended, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-            failures += [_failure(e, tasks[task]) for task in ended if (e := task.exception())]
-            if failures and deadline == float("inf"):
-                deadline = time.monotonic() + GRACE_S
-            if stop_requested() and not is_asked:  # once: the next signal would end those that have saved
-                is_asked = True
-                ask_to_stop()
-    if not failures:
-        return next(iter(tasks)).result()
-    # A process that died is the reason why the others fail, whoever is heard first; one that had only begun is none.
-    deaths = [error for error in failures if isinstance(error, _Death)]
-    reasons = [error for error in failures if not isinstance(error, _Unbegun)]
-    raise (deaths or reasons or failures)[0]
-
-
-class _Death(JacexpError):
-    pass
-
-
-class _Unbegun(Stopped):
-    pass
-
-
-def _failure(error: BaseException, rank: Rank) -> BaseException:
-    if stop_requested() and isinstance(error, ProcessExpired | Stopped):
-        # With this program's own signal; a process that was only beginning died of it.
-        saved = isinstance(error, Stopped)
-        return Stopped(str(error)) if saved else _Unbegun("the training had not begun")
-    if not isinstance(error, ProcessExpired):
-        return error
-    code = int(error.exitcode or 0)
-    how = f"ended with exit code {code}"
-    if code < 0:
-        how = f"was killed by {signal.Signals(-code).name}, as happens when memory is short"
-    return _Death(
-        f"the process of device {rank.number} {how}; what was saved is kept, and the same command goes on"
-    )
-
-
-def _work(work: Callable[..., Any], rank: Rank, args: tuple[Any, ...]) -> Any:
+    members: list[_Member] = []
     try:
-        with stop_signals():
-            return work(rank, *args)
+        with blocked_signals(*SIGNALS):
+            for number in range(n):
+                members.append(_Member(work, Rank(number, n, meeting.port), args))  # noqa: PERF401
+        failures = _watch(members)
+    finally:
+        for member in members:
+            member.end()
+    if not failures:
+        return members[0].result
+    error = min(failures, key=lambda failure: failure.moment).error
+    raise Stopped(str(error)) if isinstance(error, Stopped) else error
+
+
+def _watch(members: Sequence[_Member]) -> list[_Failure]:
+    """Wait until all are over, or one has failed and the others had time to follow."""
+    is_asked, deadline = False, float("inf")
+    while not all(member.is_over for member in members) and time.monotonic() < deadline:
+        left = [member for member in members if not member.is_over]
+        wait([handle for m in left for handle in (m.connection, m.process.sentinel)], timeout=POLL_S)
+        for member in left:
+            member.look()
+        if deadline == float("inf") and any(member.failure for member in members):
+            deadline = time.monotonic() + GRACE_S
+        if stop_requested() and not is_asked:
+            is_asked = True
+            for member in members:
+                member.ask_to_stop()
+    return [member.failure for member in members if member.failure]
+
+
+def _member(connection: Connection, folder: Path, work: Callable[..., Any], rank: Rank, *args: Any) -> None:
+    threading.Thread(target=_listen, args=(connection,), daemon=True).start()
+    result, failure = None, None
+    try:
+        with chdir(folder):
+            result = work(rank, *args)
     except BaseException as error:
-        raise _portable(error, rank) from None
+        failure = _Failure(_portable(error, rank), time.monotonic())
+    sys.stdout.flush()  # once the parent knows, it may end this process
+    connection.send_bytes(pickle.dumps((result, failure)))  # whole: `send` leaves tensors here to be fetched
+
+
+def _listen(connection: Connection) -> None:
+    """Take requests to stop; without a parent, whose lock on the run is gone, nothing more may be written."""
+    try:
+        while connection.recv():
+            request_stop()
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 def _portable(error: BaseException, rank: Rank) -> BaseException:
-    """Return an error in a form that can be sent, with its traceback."""
+    """Give an error in a form that can be sent, with its traceback."""
     note = f"in the process of device {rank.number}:\n{''.join(traceback.format_exception(error))}"
     try:
         error = pickle.loads(pickle.dumps(error))

@@ -103,6 +103,12 @@ def blocked_signals(*signals: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def request_stop() -> None:
+    """Ask as SIGTERM would, from another thread, say."""
+    global _received
+    _received = signal.SIGTERM
+
+
 def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
     global _received
     if signum == signal.SIGINT:

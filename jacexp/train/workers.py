@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
@@ -20,20 +20,19 @@ AGAIN_S = 1.0
 
 
 @contextmanager
-def worker_pool(n: int, orphaned: Callable[[], Any]) -> Iterator[ProcessPool]:
+def worker_pool(n: int) -> Iterator[ProcessPool]:
     """Start processes, and end them on leaving, whatever they do then.
 
     A terminal's Ctrl-C never reaches them, not even in the seconds in which they import.
 
     Args:
         n: the number of processes.
-        orphaned: called in each of them if this process dies.
 
     Yields:
         The pool.
     """
     context: Any = get_context("spawn")  # a GPU cannot be used after a fork
-    pool = ProcessPool(n, context=context, initializer=_begin, initargs=(str(Path.cwd()), orphaned))
+    pool = ProcessPool(n, context=context, initializer=_begin, initargs=(str(Path.cwd()),))
     try:
         with blocked_signals(signal.SIGINT):  # the processes and the threads that start them inherit it
             pool.schedule(int)
@@ -66,18 +65,13 @@ def save_and_end() -> None:
         time.sleep(AGAIN_S)
 
 
-def end_at_once() -> None:
-    """End this process, whose parent died and with it the lock on the run: nothing more may be written."""
-    os._exit(1)
-
-
-def _begin(folder: str, orphaned: Callable[[], Any]) -> None:
+def _begin(folder: str) -> None:
     os.chdir(folder)
-    threading.Thread(target=_watch_parent, args=(orphaned,), daemon=True).start()
+    threading.Thread(target=_watch_parent, daemon=True).start()
 
 
-def _watch_parent(orphaned: Callable[[], Any]) -> None:
+def _watch_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
-    orphaned()
+    save_and_end()

@@ -6,7 +6,7 @@ import pytest
 
 from jacexp.sweep.engine import plan
 from jacexp.sweep.executors import Processes
-from jacexp.train.workers import save_and_end, worker_pool
+from jacexp.train.workers import worker_pool
 from tests.sweep.test_engine import SHORT, jobs, statuses, train
 
 
@@ -52,6 +52,6 @@ def blocked_signals():
 
 def test_a_terminal_s_ctrl_c_never_reaches_a_process():
     """Not even in the seconds in which it imports, where it would end in a traceback."""
-    with worker_pool(1, orphaned=save_and_end) as pool:
+    with worker_pool(1) as pool:
         assert signal.SIGINT in pool.schedule(blocked_signals).result()
     assert signal.SIGINT not in blocked_signals()
