@@ -212,6 +212,8 @@ class RegularizedModule(Training, Declared):
         """Start the epoch's sums, unless it goes on, and set its learning rate."""
         if self.batch_number(0) == 0:
             self.sums = Sums(device=self.device)
+        else:  # they were read before the network was moved to where it is trained
+            self.sums.move_to(self.device)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.recipe.step_size(self.current_epoch)
 

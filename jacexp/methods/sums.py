@@ -34,6 +34,11 @@ class Sums:
         self.n, self._waiting = 0, []
         self.total.zero_()
 
+    def move_to(self, device: torch.device) -> None:
+        """Move all there is to a device, batches that wait included."""
+        self.total = self.total.to(device)
+        self._waiting = [(Terms(*(t.to(device) for t in terms)), y.to(device)) for terms, y in self._waiting]
+
     def add(self, terms: Terms, y: Tensor) -> None:
         """Add a batch of a single network."""
         self.n += len(y)

@@ -4,13 +4,14 @@ import copy
 import os
 import pickle
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from jacexp.data import Batch
-from jacexp.methods import RegularizedModule
+from jacexp.methods import RegularizedModule, Terms
 from jacexp.methods.sums import Sums
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
@@ -203,6 +204,22 @@ def test_sums_go_on_from_their_state_to_the_last_bit(monkeypatch):
         parts.load_state(0, [state])
     assert parts.means() == whole.means()
     assert parts.counts() == whole.counts()
+
+
+def test_the_sums_of_an_epoch_that_goes_on_follow_the_network_to_its_device(monkeypatch):
+    """They are read before the trainer moves the network, and a step's cannot be added to another device's."""
+    monkeypatch.setattr(Sums, "FLUSH", 9)
+    module = make("none", network("mlp"))
+    for terms, y in draws():
+        module.sums.add(Terms(*terms), y)
+    module.start = (0, 8)
+    optimizer = SimpleNamespace(param_groups=[])
+    module.trainer = SimpleNamespace(optimizers=[optimizer], current_epoch=0)
+    module.to("meta").on_train_epoch_start()
+    assert module.sums.n == 48
+    module.sums.add(Terms(*(t.to("meta") for t in terms)), y.to("meta"))
+    assert module.sums.n == 54
+    assert module.sums.total.is_meta
 
 
 def test_the_sums_of_a_run_alone_go_on_in_a_stack():
