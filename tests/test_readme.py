@@ -65,7 +65,7 @@ OWN = "A regulariser of your own"
 @pytest.fixture(params=["as in the README", "with passes"])
 def logit_norm(request, tmp_path, monkeypatch):
     """The regulariser of docs/own.md and its YAML, where that page puts them; alone, and with passes."""
-    module = ModuleType("jacexp.methods.logit_norm")
+    module = ModuleType("mypackage.logit_norm")
     with_passes = request.param == "with passes"
     code = (
         block_of("Passes of one's own", page="docs/passes.md")
@@ -73,6 +73,7 @@ def logit_norm(request, tmp_path, monkeypatch):
         else block_of(OWN, page="docs/own.md")
     )
     exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, "mypackage", ModuleType("mypackage"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     shutil.copytree(laws.CONF / "method", tmp_path / "method")
     (tmp_path / "method" / "logit_norm.yaml").write_text(
