@@ -23,6 +23,8 @@ RESIDUAL = (f"+model._target_={HERE}.Residual", "+model.width=3")
 WRONG = {
     f"{HERE}.Residul": "cannot be imported (AttributeError",
     "no_such_package.Net": "No module named 'no_such_package'); put the folder of its package on PYTHONPATH",
+    "null": "model._target_: there is no such key; model has name, init, pool, filters",
+    "null +model.width=3": "model._target_: there is no such key",
     f"{HERE}.NOTHING": "is a int, neither a class nor a function",
     "builtins.dict": "makes a dict, not a torch.nn.Module",
     f"{HERE}.Residual +model.widht=3": "model.widht is unknown (did you mean width?): Residual takes model.",
