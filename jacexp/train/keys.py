@@ -115,7 +115,8 @@ def _added(node: DictConfig, prefix: str) -> Iterator[str]:
     declared = _declared(node)
     for key in map(str, node):
         child = _value(node, key)
-        if prefix + key in OPEN and child.get("_target_") is not None:  # its arguments are checked by its signature
+        # A class or function checks its arguments by its signature.
+        if prefix + key in OPEN and child.get("_target_") is not None:
             continue
         if key not in declared:
             yield prefix + ".".join([key, *_first_leaf(child)])
