@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
-from jacexp.data import Loader
-from jacexp.methods import Recipe
+from jacexp.data.loader import Loader
 from jacexp.methods.none import Plain
-from jacexp.models import build
+from jacexp.methods.optim import Recipe
+from jacexp.models.architectures import build
 from jacexp.random import make_generator
 from jacexp.store.runs import RunDirectory
 from jacexp.train.job import Job

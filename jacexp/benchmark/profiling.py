@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from jacexp.benchmark.sweeps import lenets
-from jacexp.data import StackedLoader
+from jacexp.data.loader import StackedLoader
 from jacexp.train.job import loaders, prepare
 from jacexp.train.replay import record_on
 from jacexp.train.stack import StackTraining

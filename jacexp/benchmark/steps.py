@@ -14,11 +14,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from jacexp.benchmark.cost import METHODS as COUNTED
 from jacexp.benchmark.cost import floor, layers_of
-from jacexp.data import Batch
-from jacexp.jacobian import PLAIN, Objective, explicit_loss, value_and_grads
+from jacexp.data.loader import Batch
+from jacexp.jacobian.explicit import explicit_loss, value_and_grads
 from jacexp.jacobian.norms import sphere_like
-from jacexp.methods import Noise, RegularizedModule
-from jacexp.models import Network, build
+from jacexp.jacobian.step import PLAIN, Objective
+from jacexp.methods.base import RegularizedModule
+from jacexp.methods.draws import Noise
+from jacexp.models.architectures import build
+from jacexp.models.network import Network
 from jacexp.random import make_generator
 from jacexp.store.tables import PROVENANCE
 from jacexp.train.config import METHODS as FILES

@@ -16,7 +16,7 @@ from jacexp.evaluate.points import Row, count, points, summary
 from jacexp.evaluate.samples import Batch, Samples
 from jacexp.evaluate.settings import AtLeastOne, Positive, Seed, checked
 from jacexp.evaluate.spheres import nearest_change
-from jacexp.models import Network
+from jacexp.models.network import Network
 
 Space = Literal["pixel", "normalised"]
 

@@ -12,9 +12,9 @@ from jacexp.evaluate.frozen import finite_logits, frozen
 from jacexp.evaluate.points import points, summary
 from jacexp.evaluate.samples import Batch, Samples
 from jacexp.evaluate.settings import AtLeastOne, Seed, checked
-from jacexp.jacobian import exact_jacobian, linearize
-from jacexp.jacobian.norms import per_sample_norm, unit
-from jacexp.models import Network
+from jacexp.jacobian.linearize import linearize
+from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, unit
+from jacexp.models.network import Network
 
 
 @checked

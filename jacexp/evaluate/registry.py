@@ -19,7 +19,7 @@ from jacexp.evaluate.pgd import pgd, tpgd
 from jacexp.evaluate.samples import Progress, check_samples
 from jacexp.evaluate.settings import check
 from jacexp.evaluate.torchattacks import autoattack, square
-from jacexp.models import Network
+from jacexp.models.network import Network
 
 
 def axis(stop: float, n_points: int = 21) -> tuple[float, ...]:

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from jacexp.data import ImageSet, load
+from jacexp.data.load import load
+from jacexp.data.spec import ImageSet
 from jacexp.errors import ConfigError, StoreError, did_you_mean
 from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.registry import Outcome, evaluate, find

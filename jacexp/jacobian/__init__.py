@@ -1,7 +1,6 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
 from jacexp.jacobian.explicit import (
-    Terms,
     explicit_loss,
     has_explicit_steps,
     value_and_grads,
@@ -11,6 +10,7 @@ from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
 from jacexp.jacobian.rules.base import NoRuleError, Rule, register_function, register_rule
 from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
+from jacexp.jacobian.terms import Terms
 
 __all__ = [
     "PLAIN",

@@ -10,7 +10,7 @@ is one product of matrices, and with u = dy one of half the size, (y_{i-1} + ỹ
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +20,7 @@ from jacexp.errors import ConfigError
 from jacexp.jacobian.graph import program_of
 from jacexp.jacobian.rules.base import NoRuleError
 from jacexp.jacobian.step import Objective, Step
-
-
-class Terms(NamedTuple):
-    """The loss of one batch and what it is made of."""
-
-    loss: Tensor
-    """(), the mean over samples; (N,) of N stacked networks. Only this has a gradient."""
-    cross_entropy: Tensor
-    """(B,), of the clean images, one a sample."""
-    penalty: Tensor
-    """(B,), one a sample; () or (N,) where it belongs to the weights alone."""
-    logits: Tensor
-    """(B, C), of the clean images."""
+from jacexp.jacobian.terms import Terms
 
 
 def has_explicit_steps(net: nn.Module) -> bool:

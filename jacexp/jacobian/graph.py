@@ -9,10 +9,9 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
 
-from jacexp.jacobian.rules.base import FUNCTIONS, RULES, NoRuleError, Rule
+from jacexp.jacobian.rules.base import FUNCTIONS, RULES, STACKED, NoRuleError, Rule
 from jacexp.jacobian.rules.pointwise import Add, ReLU
 from jacexp.jacobian.rules.pooling import Select
-from jacexp.jacobian.rules.stacked import STACKED
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The regularisers of both papers, one LightningModule a file."""
 
-from jacexp.jacobian import Terms
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength

@@ -5,8 +5,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Passed, Step, Terms, along, linearize
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import linearize
+from jacexp.jacobian.step import Factor, Passed, Step, along
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength

@@ -12,26 +12,19 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parameters_to_vector
 from typing_extensions import override
 
-from jacexp.data import Batch, Tangents
-from jacexp.jacobian import (
-    Engine,
-    Factor,
-    Linearization,
-    Objective,
-    Step,
-    Terms,
-    explicit_loss,
-    has_explicit_steps,
-    linearize,
-)
+from jacexp.data.loader import Batch
+from jacexp.data.tangents import Tangents
+from jacexp.jacobian.explicit import explicit_loss, has_explicit_steps
+from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.shapes import require_penalty
+from jacexp.jacobian.step import Factor, Objective, Step
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.draws import AHEAD, Ahead, Noise
 from jacexp.methods.hyperparameters import Declared
 from jacexp.methods.optim import Recipe
 from jacexp.methods.sums import Sums
 from jacexp.methods.training import Training, parts
-from jacexp.models import Network
-from jacexp.models.network import Normalize
+from jacexp.models.network import Network, Normalize
 from jacexp.random import make_generator, stream_seed
 
 

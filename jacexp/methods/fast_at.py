@@ -5,8 +5,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Step, Terms, linearize
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import linearize
+from jacexp.jacobian.step import Factor, Step
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.at import AdversarialTraining, adversarial
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics

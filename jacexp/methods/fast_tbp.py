@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Linearization, Step
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import Linearization
+from jacexp.jacobian.step import Factor, Step
 from jacexp.methods.draws import Noise
 from jacexp.methods.loss_gradient import loss_gradient, passes_of_gradient
 from jacexp.methods.tbp import OfTangents, directions

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Linearization, Passed, Step, exact_jacobian, scaled
-from jacexp.jacobian.norms import per_sample_norm, projected_frobenius, sphere_like
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import Linearization
+from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
+from jacexp.jacobian.step import Factor, Passed, Step, scaled
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, softmax
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
+from jacexp.jacobian.linearize import Linearization
+from jacexp.jacobian.step import Factor, Passed, Step, scaled
 
 
 def residual(logits: Tensor, y: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from typing import Literal
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm
+from jacexp.jacobian.step import Factor, Passed, Step, scaled
 from jacexp.methods.draws import Noise
 from jacexp.methods.invariance import InvariantBackpropagation
 from jacexp.methods.loss_gradient import passes_of_gradient, residual

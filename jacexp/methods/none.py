@@ -2,8 +2,8 @@
 
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Terms
+from jacexp.data.loader import Batch
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 

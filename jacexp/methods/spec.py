@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.jacobian import Factor, Linearization, Passed, Step
+from jacexp.data.loader import Batch
+from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like, unit
+from jacexp.jacobian.step import Factor, Passed, Step
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength

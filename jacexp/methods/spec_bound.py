@@ -14,7 +14,7 @@ from jacexp.jacobian.norms import unit
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.weights import WeightPenalty
-from jacexp.models import Network
+from jacexp.models.network import Network
 
 
 class SpectralBound(WeightPenalty):

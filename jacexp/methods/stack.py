@@ -6,15 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jacexp.data import Batch
+from jacexp.data.loader import Batch
 from jacexp.errors import ConfigError
-from jacexp.jacobian import PLAIN, Terms, value_and_grads
+from jacexp.jacobian.explicit import value_and_grads
 from jacexp.jacobian.rules.stacked import RandomStreams
+from jacexp.jacobian.step import PLAIN
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Ahead, Noise
 from jacexp.methods.weights import WeightPenalty
-from jacexp.models import Network
-from jacexp.models.network import Normalize
+from jacexp.models.network import Network, Normalize
 
 
 class StackedNormalize(Normalize):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jacexp.jacobian import Terms
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.distributed import Share
 
 NAMES = ("loss", "cross_entropy", "penalty", "accuracy")

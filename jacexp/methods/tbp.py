@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch, Tangents
+from jacexp.data.loader import Batch
+from jacexp.data.tangents import Tangents
 from jacexp.errors import ConfigError
-from jacexp.jacobian import Factor, Linearization, Passed, Step, scaled
+from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm
+from jacexp.jacobian.step import Factor, Passed, Step, scaled
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import AddedLater
 from jacexp.methods.invariance import InvariantBackpropagation, Softmax, through_softmax

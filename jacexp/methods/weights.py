@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from jacexp.data import Batch
-from jacexp.jacobian import Terms
+from jacexp.data.loader import Batch
 from jacexp.jacobian.shapes import require_penalty
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 

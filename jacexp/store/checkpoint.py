@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from jacexp.errors import ConfigError, StoreError
-from jacexp.models import Network, build
+from jacexp.models.architectures import build
+from jacexp.models.network import Network
 from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.targets import imported
 

@@ -9,10 +9,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from jacexp.data import NAMES
+from jacexp.data.load import NAMES
 from jacexp.errors import ConfigError
-from jacexp.methods import Recipe, RegularizedModule
-from jacexp.models import ARCHITECTURES
+from jacexp.methods.base import RegularizedModule
+from jacexp.methods.optim import Recipe
+from jacexp.models.architectures import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
 from jacexp.targets import checked_arguments, imported
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from omegaconf import DictConfig
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from jacexp.methods import RegularizedModule
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.distributed import Share
 from jacexp.train.fit import fit
 from jacexp.train.job import Job, prepare

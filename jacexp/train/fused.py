@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jacexp.data import Loader, StackedLoader
+from jacexp.data.loader import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError
-from jacexp.jacobian import why_not_stacked
+from jacexp.jacobian.explicit import why_not_stacked
 from jacexp.methods.stack import can_be_stacked
 from jacexp.train.config import method_class
 from jacexp.train.job import Job, identify, loaders, make_module, prepare, stand_in

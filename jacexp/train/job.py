@@ -9,10 +9,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jacexp.data import AUGMENTS, ImageSet, Loader, Split, load, split, split_source
+from jacexp.data.augment import AUGMENTS
+from jacexp.data.load import load
+from jacexp.data.loader import Loader
+from jacexp.data.spec import ImageSet, Split
+from jacexp.data.split import split, split_source
 from jacexp.errors import ConfigError
-from jacexp.methods import RegularizedModule
-from jacexp.models import Network, build
+from jacexp.methods.base import RegularizedModule
+from jacexp.models.architectures import build
+from jacexp.models.network import Network
 from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
 from jacexp.train.config import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 
-from jacexp.methods import RegularizedModule
+from jacexp.methods.base import RegularizedModule
 
 _in_sweep = ContextVar("in_sweep", default=False)
 

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from typing_extensions import override
 
-from jacexp.data import Loader, StackedLoader
+from jacexp.data.loader import Loader, StackedLoader
 from jacexp.methods.training import Training
 from jacexp.store.checkpoint import save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory, write_atomically

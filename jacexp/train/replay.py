@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jacexp.data import Batch
-from jacexp.methods import Noise
+from jacexp.data.loader import Batch
+from jacexp.methods.draws import Noise
 from jacexp.train.progress import say
 
 WARM_UP = 3

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from jacexp.data import Loader
+from jacexp.data.loader import Loader
 from jacexp.errors import StoreError
-from jacexp.methods import RegularizedModule
+from jacexp.methods.base import RegularizedModule
 from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data import Batch
-from jacexp.methods import Noise, RegularizedModule
+from jacexp.data.loader import Batch
+from jacexp.methods.base import RegularizedModule
+from jacexp.methods.draws import Noise
 from jacexp.methods.stack import StackedMethod
 from jacexp.methods.training import Training
 from jacexp.random import stream_seed

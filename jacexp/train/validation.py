@@ -3,8 +3,8 @@
 import torch
 from pytorch_lightning.plugins.precision import Precision
 
-from jacexp.data import Loader
-from jacexp.methods import RegularizedModule
+from jacexp.data.loader import Loader
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.sums import Sums
 
 

@@ -97,6 +97,8 @@ class Rule:
 RuleType = TypeVar("RuleType", bound=type[Rule])
 RULES: dict[type[nn.Module], type[Rule]] = {}
 FUNCTIONS: dict[Any, Callable[..., nn.Module]] = {}
+STACKED: dict[type[Rule], type[Rule]] = {}
+"""The rules that differ in a stack of networks; all other layers must be without parameters."""
 
 
 def register_rule(*layers: type[nn.Module]) -> Callable[[RuleType], RuleType]:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jacexp.jacobian.autograd import uses_batch_statistics
 from jacexp.jacobian.rules.base import Rule, joined, register_rule
+from jacexp.jacobian.statistics import uses_batch_statistics
 
 aten = torch.ops.aten
 

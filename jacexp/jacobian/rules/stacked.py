@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jacexp.jacobian.rules.base import NoRuleError, Rule
+from jacexp.jacobian.rules.base import STACKED, NoRuleError, Rule
 from jacexp.jacobian.rules.batchnorm import BatchNorm
 from jacexp.jacobian.rules.convolutions import Parts, convolve
 from jacexp.jacobian.rules.pointwise import Dropout
@@ -159,13 +159,9 @@ class StackedDropout(Dropout):
         return torch.cat([self.streams.draw(n, draw) for n, draw in enumerate(draws)])
 
 
-STACKED: dict[type[Rule], type[Rule]] = {
-    Linear: StackedLinear,
-    Conv2d: StackedConv2d,
-    BatchNorm: StackedBatchNorm,
-    Dropout: StackedDropout,
-}
-"""The rules that differ in a stack; all other layers must be without parameters."""
+STACKED.update(
+    {Linear: StackedLinear, Conv2d: StackedConv2d, BatchNorm: StackedBatchNorm, Dropout: StackedDropout}
+)
 
 
 class RandomStreams:
