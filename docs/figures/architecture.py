@@ -33,7 +33,7 @@ WAYS = {
         "jacexp/jacobian/rules/base.py:Rule.forward",
     ),
     "method.lam, to its gradient": (
-        "jacexp/train/config.py:hyperparameters",
+        "jacexp/train/parts.py:hyperparameters",
         "jacexp/train/job.py:make_method",
         "jacexp/methods/base.py:RegularizedModule.objective",
         "jacexp/jacobian/explicit.py:explicit_loss",

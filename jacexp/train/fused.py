@@ -15,8 +15,8 @@ from jacexp.data.loader import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError
 from jacexp.jacobian.explicit import why_not_stacked
 from jacexp.methods.stack import can_be_stacked
-from jacexp.train.config import method_class
 from jacexp.train.job import Job, identify, loaders, make_module, prepare, stand_in
+from jacexp.train.parts import method_class
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.replay import record_on
 from jacexp.train.result import begin, describe, measure, record, writing

@@ -20,8 +20,9 @@ from jacexp.models.architectures import build
 from jacexp.models.network import Network
 from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
-from jacexp.train.config import (
-    data_root,
+from jacexp.train.config import data_root
+from jacexp.train.keys import check, check_grid
+from jacexp.train.parts import (
     data_set,
     hyperparameters,
     method_class,
@@ -31,7 +32,6 @@ from jacexp.train.config import (
     recipe,
     science,
 )
-from jacexp.train.keys import check
 
 EVALUATION_BATCH = 1000
 """Images in a batch of validation and test; it changes no number but the last digits of a loss."""
@@ -70,6 +70,9 @@ def identify(cfg: DictConfig) -> Identity:
         DataError: if its data set is missing or damaged.
     """
     check(cfg)
+    recipe(cfg)  # refuses what cannot train
+    own = {"method": hyperparameters(cfg), "model": own_network(cfg), "dataset": own_data(cfg)}
+    check_grid(cfg, [f"{part}.{name}" for part, values in own.items() for name in values])
     images = _images(cfg)
     source = split_source(images, **_division(cfg))
     n_train, n_val = source["split"]["n_train"], source["split"]["n_val"]
@@ -80,7 +83,7 @@ def identify(cfg: DictConfig) -> Identity:
     # With every switch in its declared type, equal settings are written in one way and so have one name.
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
-    typed.merge_with({"method": hyperparameters(cfg), "model": own_network(cfg), "dataset": own_data(cfg)})
+    typed.merge_with(own)
     directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
     return Identity(typed, images, n_train, n_val, directory)
 

@@ -1,7 +1,7 @@
 """Which keys a configuration may have, and which values: whatever else it holds is refused before any work starts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError
-from jacexp.train.config import METHODS, OPEN, hyperparameters, own_data, own_network, recipe
+from jacexp.train.config import METHODS, OPEN
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "select": ("holdout", "paper"),
@@ -48,16 +48,25 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
     _check_values(cfg)
     _check_devices(cfg.train)
-    recipe(cfg)
-    known = {f"method.{name}" for name in hyperparameters(cfg)}
-    known |= {f"model.{name}" for name in own_network(cfg)} | {f"dataset.{name}" for name in own_data(cfg)}
+    if cfg.logger is not None:
+        _check_logger(cfg.logger)
+
+
+def check_grid(cfg: DictConfig, known: Collection[str]) -> None:
+    """Refuse a grid over keys that do not exist, or without values.
+
+    Args:
+        cfg: a run's configuration.
+        known: the keys that its method, its network and its data set have of their own.
+
+    Raises:
+        ConfigError: for the first one.
+    """
     for key, values in cfg.grid.items_ex(resolve=False):
         if isinstance(values, DictConfig):
             raise ConfigError(f"grid.{key}={values} must be values, such as '0.1,0.2' or 'range(3)'")
         if key not in known and OmegaConf.select(cfg, str(key), default=cfg) is cfg:
             raise ConfigError(no_such_key(f"grid.{key}", str(key), [*known, *known_keys(cfg)]))
-    if cfg.logger is not None:
-        _check_logger(cfg.logger)
 
 
 def check_keys(cfg: DictConfig, prefix: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig
 
-from jacexp.train.config import method_class
+from jacexp.train.parts import method_class
 
 LINE = (
     "{runs}{method} on {dataset} ({n_train} training, {n_val} validation, {n_test} test images): {model}, "

@@ -15,8 +15,9 @@ from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
-from jacexp.train.config import changed_switches, data_set, hyperparameters, method_class
+from jacexp.train.config import changed_switches
 from jacexp.train.job import Job
+from jacexp.train.parts import data_set, hyperparameters, method_class
 from jacexp.train.recorder import best_row
 from jacexp.train.validation import evaluate
 

@@ -17,8 +17,9 @@ from jacexp.models import ARCHITECTURES
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
 from jacexp.train.commandline import checked_arguments
-from jacexp.train.config import recipe, register
+from jacexp.train.config import register
 from jacexp.train.job import loaders, prepare
+from jacexp.train.parts import recipe
 from jacexp.train.run import run
 from tests.laws import CONF
 
