@@ -95,7 +95,7 @@ def recorded_epoch(images: Loader, few: Loader) -> float:
     with tempfile.TemporaryDirectory() as folder:
         job = Job(cfg, None, module, RunDirectory(Path(folder)))  # type: ignore[arg-type]  # the images are here
         recorder = Recorder([job], [Resume()], lambda *_: None)
-        trainer = make_trainer(cfg, recorder)
+        trainer = make_trainer([job], recorder)
         start = time.perf_counter()
         recorder.fit(trainer, module, images, [few])
         return _since(start, images.device)

@@ -7,9 +7,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import DataError, JacexpError, RunLockedError
-from jacexp.sweep.entry import Entry
+from jacexp.sweep.entry import Entry, Group
 from jacexp.sweep.time_left import Pace
-from jacexp.train.fused import compatible_groups
+from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify, rehearse
 from jacexp.train.preview import Planned
 from jacexp.train.stop import end_if_requested, rest
@@ -20,9 +20,6 @@ POLL_S = 2.0
 
 LARGEST_ON_CPU = 16
 """Runs of a group without a GPU; larger ones only leave the caches behind."""
-
-Group = Sequence[Entry]
-"""Entries whose runs are trained together; often one."""
 
 
 class Executor(Protocol):

@@ -1,5 +1,6 @@
 """An entry: one job of a sweep, as the sweep and its manifest list it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,3 +71,7 @@ class Entry:
             listed.get("before", 0),
             JacexpError(error) if error else None,
         )
+
+
+Group = Sequence[Entry]
+"""Entries whose runs are trained together; often one."""

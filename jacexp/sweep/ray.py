@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from jacexp.errors import JacexpError
-from jacexp.sweep.engine import Group
-from jacexp.sweep.executors import environment, library, task_of
+from jacexp.sweep.entry import Group
+from jacexp.sweep.environment import environment, library
+from jacexp.sweep.tasks import task_of
 from jacexp.train.stop import SIGNALS, end_if_requested
 
 POLL_S = 1.0

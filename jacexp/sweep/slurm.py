@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Any
 
 from jacexp.errors import JacexpError
-from jacexp.sweep.engine import Group
-from jacexp.sweep.executors import ATTEMPTS, environment, library, task_of
+from jacexp.sweep.entry import Group
+from jacexp.sweep.environment import environment, library
+from jacexp.sweep.tasks import ATTEMPTS, task_of
 from jacexp.train.stop import Stopped, rest, stop_signals
 
 POLL_S = 1.0

@@ -1,22 +1,17 @@
 """Fused sweeps: compatible runs are trained as one stack of networks and end as if each had been alone."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from jacexp.data.loader import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError
-from jacexp.jacobian.explicit import why_not_stacked
-from jacexp.methods.stack import can_be_stacked
-from jacexp.train.job import Job, identify, loaders, make_module, prepare, stand_in
-from jacexp.train.parts import method_class
+from jacexp.train.job import Job, identify, loaders, make_module, prepare
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.replay import record_on
 from jacexp.train.result import begin, describe, measure, record, writing
@@ -24,95 +19,6 @@ from jacexp.train.resume import Resume
 from jacexp.train.stack import StackTraining
 from jacexp.train.stop import stop_signals
 from jacexp.train.trainer import make_trainer
-
-OWN = (
-    "seed",
-    "checkpoint",
-    "train.lr",
-    "train.momentum",
-    "train.momentum_form",
-    "train.schedule",
-    "train.gamma",
-)
-"""The keys in which the networks of a stack may differ, beside the method's strength."""
-
-UNSEEN = ("grid", "progress", "protocol", "paths.data")
-"""Keys that no number depends on."""
-
-
-def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) -> list[list[DictConfig]]:
-    """Group runs that can be trained as one stack.
-
-    They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
-    that has a logger, several devices, ``train.engine=autograd``, a method without explicit passes or a network without
-    stacked rules. A line says so where the method or the network is the reason.
-
-    Args:
-        cfgs: configurations that can be run.
-        largest: the most runs of a group; None for no limit.
-
-    Returns:
-        The groups, each in the order given.
-    """
-    groups: dict[str, list[DictConfig]] = defaultdict(list)
-    reasons: set[str] = set()
-    for number, cfg in enumerate(cfgs):
-        try:
-            key = _key(cfg)
-        except NotStackedError as reason:
-            key = None
-            reasons.add(str(reason))
-        groups[key or f"alone {number}"].append(cfg)
-    for text in sorted(reasons) if len(cfgs) > 1 else ():
-        _say_once(text)
-    return [
-        group[first : first + (largest or len(group))]
-        for group in groups.values()
-        for first in range(0, len(group), largest or len(group))
-    ]
-
-
-class NotStackedError(JacexpError):
-    """A run whose method or network cannot be stacked."""
-
-
-@cache
-def _say_once(text: str) -> None:
-    print(text, flush=True)
-
-
-def _key(cfg: DictConfig) -> str | None:
-    """Write out what the runs of a group have in common.
-
-    Returns:
-        A text that all of them have; None for a run that stays alone.
-
-    Raises:
-        NotStackedError: if no run of this method or this network can be in a group.
-    """
-    try:
-        run = identify(cfg)
-        method = method_class(run.cfg)
-        if cfg.logger is not None or cfg.train.engine == "autograd":
-            return None
-        if cfg.train.devices > 1:
-            return None
-        reason = why_not_stacked(stand_in(run).body) if "_target_" in run.cfg.model else None
-    except JacexpError:  # as the run itself will say
-        return None
-    if not can_be_stacked(method):
-        raise NotStackedError(f"{cfg.method.name} has no explicit passes, so its runs are trained one by one")
-    if reason:
-        raise NotStackedError(f"{run.cfg.model.name} is trained one by one, not fused: {reason}")
-    shared = OmegaConf.to_container(run.cfg, resolve=True)
-    is_plain = method.strength is None or run.cfg.method[method.strength] == 0
-    for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
-        *path, last = key.split(".")
-        part: Any = shared
-        for name in path:
-            part = part[name]
-        part.pop(last, None)
-    return json.dumps([is_plain, shared], sort_keys=True)
 
 
 def train_together(cfgs: Sequence[DictConfig]) -> None:
@@ -123,7 +29,7 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
     and the others do not notice; nor do they if one cannot be trained, for a damaged checkpoint say.
 
     Args:
-        cfgs: one group of `compatible_groups`.
+        cfgs: one group of `jacexp.train.groups.compatible_groups`.
 
     Raises:
         JacexpError: if some cannot be trained, after the others were; what was trained is saved.
@@ -231,7 +137,7 @@ class _Stack:
         for job in self.jobs:
             begin(job)
         recorder = Recorder(self.jobs, self.resumes, self._diverged)
-        trainer = make_trainer(self.cfg, recorder)
+        trainer = make_trainer(self.jobs, recorder)
         device = trainer.strategy.root_device
         dtype = torch.float64 if self.cfg.train.precision == "64" else torch.float32
         for job in self.jobs:

@@ -18,7 +18,7 @@ from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.job import Job
 from jacexp.train.resume import Resume
 from jacexp.train.stop import Stopped, stop_requested
-from jacexp.train.validation import evaluate
+from jacexp.train.validation import best_row, evaluate
 
 SAVE_EVERY = 600.0
 """Seconds of a long epoch between two checkpoints of a run: what a kill may cost. No number depends on them."""
@@ -208,11 +208,6 @@ def loader_of(trainer: pl.Trainer) -> Loader | StackedLoader:
     """Return what a trainer trains on."""
     assert isinstance(trainer.train_dataloader, Loader | StackedLoader)
     return trainer.train_dataloader
-
-
-def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """Return the row of the epoch with the lowest validation loss, the first of equals."""
-    return min(rows, key=lambda row: row["val_loss"])
 
 
 def write_metrics(directory: RunDirectory, rows: Sequence[Mapping[str, float]]) -> None:

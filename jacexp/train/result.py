@@ -18,8 +18,7 @@ from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches
 from jacexp.train.job import Job
 from jacexp.train.parts import data_set, hyperparameters, method_class
-from jacexp.train.recorder import best_row
-from jacexp.train.validation import evaluate
+from jacexp.train.validation import best_row, evaluate
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from omegaconf import DictConfig
 from jacexp.errors import JacexpError
 from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS, check_table
-from jacexp.train.devices import fit_on_devices
-from jacexp.train.fit import fit
+from jacexp.train.fit import fit, fit_on_devices
 from jacexp.train.job import Job, identify, prepare
 from jacexp.train.preview import Planned, preview
 from jacexp.train.progress import say

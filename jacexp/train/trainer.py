@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,15 +10,13 @@ import torch
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from typing_extensions import override
 
 from jacexp.methods.distributed import Share
+from jacexp.train.job import Job
 from jacexp.train.progress import progress_callbacks
-from jacexp.train.recorder import Recorder
-
-ALONE = Share()
-"""The share of a process that trains by itself."""
 
 
 class PatientTrainer(pl.Trainer):
@@ -55,10 +54,11 @@ def on_gpu(cfg: DictConfig) -> bool:
     return cfg.train.device != "cpu" and torch.cuda.is_available()
 
 
-def make_trainer(cfg: DictConfig, recorder: Recorder, share: Share = ALONE) -> pl.Trainer:
+def make_trainer(jobs: Sequence[Job], recorder: Checkpoint) -> pl.Trainer:
     """Make Lightning's trainer of a run, of which this process has a share, or of a stack of them."""
     quiet_lightning()
-    progress = progress_callbacks(cfg.progress) if len(recorder.jobs) == 1 else []
+    cfg, share = jobs[0].cfg, jobs[0].module.share
+    progress = progress_callbacks(cfg.progress) if len(jobs) == 1 else []
     settings: dict[str, Any] = {
         "accelerator": cfg.train.device,
         "devices": 1,
@@ -72,7 +72,7 @@ def make_trainer(cfg: DictConfig, recorder: Recorder, share: Share = ALONE) -> p
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [OwnProcesses(share)],
         }
-    folder = str(recorder.jobs[0].directory.path)
+    folder = str(jobs[0].directory.path)
     return PatientTrainer(
         **settings,
         max_epochs=cfg.train.epochs,

@@ -1,5 +1,7 @@
 """The right answers of a network on clean images, after an epoch and at a run's end."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from pytorch_lightning.plugins.precision import Precision
 
@@ -27,3 +29,8 @@ def evaluate(module: RegularizedModule, images: Loader, precision: Precision | N
             sums.add(module.plain_terms(precision.convert_input(batch)), batch.y)
     net.train(was_training)
     return sums
+
+
+def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Return the row of the epoch with the lowest validation loss, the first of equals."""
+    return min(rows, key=lambda row: row["val_loss"])

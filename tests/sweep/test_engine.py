@@ -11,10 +11,11 @@ import pytest
 
 from jacexp.errors import ConfigError, JacexpError, RunLockedError
 from jacexp.store.runs import write_json
-from jacexp.sweep import engine, executors
+from jacexp.sweep import engine, tasks
 from jacexp.sweep.engine import plan, train_missing
-from jacexp.sweep.executors import InProcess, train_group
+from jacexp.sweep.executors import InProcess
 from jacexp.sweep.launchers import LauncherSettings, make_executor
+from jacexp.sweep.tasks import train_group
 from jacexp.train import job
 from jacexp.train.job import identify, prepare
 from jacexp.train.run import run
@@ -132,14 +133,14 @@ def test_only_what_is_missing_is_trained_and_each_run_once(configure, tmp_path):
 
 
 def test_a_failure_is_noted_and_the_others_go_on(configure, monkeypatch):
-    real = executors.run
+    real = tasks.run
 
     def fails_for_seed_1(cfg):
         if cfg.seed == 1:
             raise MemoryError("too large")
         return real(cfg)
 
-    monkeypatch.setattr(executors, "run", fails_for_seed_1)
+    monkeypatch.setattr(tasks, "run", fails_for_seed_1)
     runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
     assert train(runs) == ["seed=0", "seed=1", "seed=2"]
     assert statuses(runs) == ["done", None, "done"]
@@ -169,7 +170,7 @@ def fused(monkeypatch):
             run(cfg)
 
     monkeypatch.setattr(engine, "compatible_groups", compatible_groups)
-    monkeypatch.setattr(executors, "train_together", train_together)
+    monkeypatch.setattr(tasks, "train_together", train_together)
     return module
 
 
@@ -195,7 +196,7 @@ def test_a_group_that_fails_goes_on_run_by_run(configure, fused, monkeypatch):
         run(cfgs[0])
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(executors, "train_together", fails)
+    monkeypatch.setattr(tasks, "train_together", fails)
     executor = Recorded()
     runs = plan(jobs(configure, "seed=0", "seed=1", "seed=2"))
     train(runs, executor, fuse=True)
@@ -243,7 +244,7 @@ def test_a_run_that_another_process_abandons_is_trained_here(configure, monkeypa
 def test_a_run_that_is_taken_away_in_between_is_no_failure(configure, monkeypatch):
     monkeypatch.setattr(engine, "POLL_S", 0.1)
     tries = []
-    real = executors.run
+    real = tasks.run
 
     def taken_at_first(cfg):
         tries.append(cfg.seed)
@@ -251,7 +252,7 @@ def test_a_run_that_is_taken_away_in_between_is_no_failure(configure, monkeypatc
             raise RunLockedError("another process was quicker")
         return real(cfg)
 
-    monkeypatch.setattr(executors, "run", taken_at_first)
+    monkeypatch.setattr(tasks, "run", taken_at_first)
     runs = plan(jobs(configure, "seed=0", "seed=1"))
     train(runs)
     assert tries == [0, 1, 0, 1]
@@ -265,7 +266,7 @@ def test_a_request_to_stop_ends_the_sweep_at_once(configure, monkeypatch):
         started.append(cfg.seed)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(executors, "run", stops)
+    monkeypatch.setattr(tasks, "run", stops)
     runs = plan(jobs(configure, "seed=0", "seed=1"))
     with stop_signals(), pytest.raises(Stopped):
         train(runs)
@@ -280,7 +281,7 @@ def test_a_task_sends_every_error_home_in_a_form_that_any_process_understands(co
     def fails(cfg):
         raise Strange("odd", "error")
 
-    monkeypatch.setattr(executors, "run", fails)
+    monkeypatch.setattr(tasks, "run", fails)
     error = train_group((configure(*SHORT),), ("train.py",), ".")
     assert type(error) is JacexpError
     assert str(error) == "Strange: odd"

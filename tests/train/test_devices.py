@@ -11,9 +11,9 @@ from jacexp.errors import ConfigError
 from jacexp.methods.distributed import Share
 from jacexp.store.checkpoint import load_network
 from jacexp.train import recorder
-from jacexp.train.devices import differences, fit_share, process_group
-from jacexp.train.fit import fit
-from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train.fit import differences, fit, fit_share, process_group
+from jacexp.train.fused import train_together
+from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify, prepare
 from jacexp.train.processes import run_together
 from jacexp.train.run import run

@@ -13,7 +13,8 @@ from jacexp.store.checkpoint import save_checkpoint
 from jacexp.sweep.engine import plan, train_missing
 from jacexp.sweep.executors import InProcess
 from jacexp.train import fused, recorder
-from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train.fused import train_together
+from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify
 from jacexp.train.resume import Resume
 from jacexp.train.stack import StackTraining

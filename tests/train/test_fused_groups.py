@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from jacexp.store.runs import write_json
-from jacexp.train import fused
-from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train import groups
+from jacexp.train.fused import train_together
+from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify
 from jacexp.train.run import run
 from tests.results import result
@@ -37,7 +38,7 @@ def test_groups(configure, tmp_path):
     ],
 )
 def test_what_a_group_has_in_common(configure, monkeypatch, change):
-    monkeypatch.setattr(fused, "identify", lambda cfg: SimpleNamespace(cfg=cfg, directory=Path("nowhere")))
+    monkeypatch.setattr(groups, "identify", lambda cfg: SimpleNamespace(cfg=cfg, directory=Path("nowhere")))
     cfgs = [configure("+method=none", *TINY), configure("+method=none", *TINY, change)]
     assert compatible_groups(cfgs) == [[cfg] for cfg in cfgs]
 

@@ -11,7 +11,8 @@ import torch
 
 from jacexp.errors import ConfigError, StoreError
 from jacexp.store.checkpoint import load_network, read_checkpoint, save_checkpoint
-from jacexp.train.fused import compatible_groups, train_together
+from jacexp.train.fused import train_together
+from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify, prepare, rehearse
 from jacexp.train.run import run
 
