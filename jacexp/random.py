@@ -6,7 +6,7 @@ import torch
 
 
 def stream_seed(seed: int, *stream: str | int) -> int:
-    """Give the 63-bit seed of one named stream of a seed.
+    """Compute the 63-bit seed of one named stream of a seed.
 
     Two streams of one seed are independent, so drawing more from one (more noise, another augmentation) never
     changes another (the order of the data, the initial weights).

@@ -34,7 +34,7 @@ LISTS = (Sequence, list, tuple)
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value is of an annotated type and within its range; a whole number is a number, too."""
+    """Return whether a value has an annotated type and lies in its range; a whole number passes as a float."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return fits(value, parts[0]) and all(note.holds(value) for note in parts[1:])

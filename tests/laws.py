@@ -45,12 +45,12 @@ def batch(n: int = 5, scale: float = 1.0, dtype: torch.dtype = torch.float64) ->
 
 
 def rows(of: Batch, keep: slice | Tensor) -> Batch:
-    """Take some samples of a batch."""
+    """Select some samples of a batch."""
     return Batch(of.x[keep], of.y[keep], None if of.tangents is None else of.tangents[keep])
 
 
 def penalty(module: RegularizedModule, of: Batch) -> Tensor:
-    """Give the penalty of a batch, with the same draws at every call."""
+    """Compute the penalty of a batch, with the same draws at every call."""
     noise = module.draw(of.x, make_generator(0, "noise"))
     return module.terms(of, noise).penalty
 
@@ -137,7 +137,7 @@ def strength_zero_is_none(name: str) -> None:
 
 
 def steps(module: RegularizedModule, of: Batch) -> None:
-    """Take one optimiser step as the training does."""
+    """Run one optimiser step as the training does."""
     optimizer = module.recipe.optimizer(module.net)
     loss = module.training_step(of, 0)
     loss.backward()

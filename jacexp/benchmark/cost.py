@@ -64,7 +64,7 @@ def layers_of(net: nn.Module, x: Tensor) -> list[Layer]:
 
 
 def passes(method: str, layer: Layer, *, n_iter: int = 1, n_proj: int = 1, n_tangents: int = 5) -> Passes:
-    """Give the fewest passes through a layer that a method's step takes.
+    """Count the fewest passes through a layer that a method's step takes.
 
     Args:
         method: the method's name, as in its YAML.
@@ -98,7 +98,7 @@ def passes(method: str, layer: Layer, *, n_iter: int = 1, n_proj: int = 1, n_tan
 
 
 def floor(method: str, layers: list[Layer], **settings: int) -> float:
-    """Give a method's multiply-adds over those of plain training.
+    """Compute the ratio of a method's multiply-adds to those of plain training.
 
     Args:
         method: the method's name.

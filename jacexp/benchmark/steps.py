@@ -67,7 +67,7 @@ class Case(NamedTuple):
         return cls(network, net, Batch(x.to(device), y.to(device), t.to(device)))
 
     def steps(self, methods: list[str], engines: list[str]) -> dict[tuple[str, str], Step]:
-        """Give a step for each method and engine that has one; plain PyTorch is always there."""
+        """Return a step for each method and engine that has one, plain PyTorch always among them."""
         steps: dict[tuple[str, str], Step] = {("none", "pytorch"): self.step(self.plain)}
         bare = {"analytical": self.analytical, "jacobian_regularizer": self.jacobian_regularizer}
         for method in methods:
@@ -91,7 +91,7 @@ class Case(NamedTuple):
         return steps
 
     def step(self, loss: Callable[[], Tensor]) -> Step:
-        """Give the step of a loss: old gradients away, forward, backward."""
+        """Make the step of a loss: clear the old gradients, run forward and backward."""
 
         def run() -> None:
             self.net.zero_grad(set_to_none=True)
@@ -130,12 +130,12 @@ class Case(NamedTuple):
 
 
 def loss_of(module: RegularizedModule, batch: Batch, noise: Noise) -> Tensor:
-    """Give the loss that a module trains on."""
+    """Compute the loss that a module trains on."""
     return module.terms(batch, noise).loss
 
 
 def timing_row(row: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """Give a measured step as a row of ``timing.csv``."""
+    """Make a row of ``timing.csv`` from a measured step."""
     memory = row.get("peak_mib")
     return {
         "name": "step",
@@ -157,7 +157,7 @@ def measure(
 
     Args:
         case: whose steps they are.
-        steps: what `Case.steps` gave.
+        steps: what `Case.steps` returned.
         repetitions: in each of which all steps take their turn.
         warmup: repetitions before, that are not counted.
         memory: measure each step's peak of tensor memory too.

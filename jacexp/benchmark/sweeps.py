@@ -19,7 +19,7 @@ SIDE, N_CLASSES, N_HELD_OUT = 28, 10, 100
 
 
 def modes(n_jobs: int) -> dict[str, tuple[Executor, bool]]:
-    """Give where a sweep may be trained here, and whether fused, by the launcher's name."""
+    """Return each launcher's executor on this machine and whether it trains fused, by the launcher's name."""
     several = f" ({n_jobs} processes)"
     return {
         "sequential": (InProcess(), False),

@@ -86,7 +86,7 @@ def _as_array(values: Any, what: str) -> Array:
 
 
 def _channels_first(array: Array, what: str, *, is_tensor: bool) -> Array:
-    """Bring images to (N, C, H, W), and refuse those that look as if they were laid out in the other way."""
+    """Convert images to (N, C, H, W), and refuse those that seem to have the other layout."""
     ours, other = (1, 3) if is_tensor else (3, 1)
     if array.shape[ours] not in (1, 3) and array.shape[other] in (1, 3):
         kind, layout = ("a tensor", "(N, C, H, W)") if is_tensor else ("an array", "(N, H, W, C)")

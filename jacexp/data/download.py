@@ -65,7 +65,7 @@ def verified(data: bytes, md5: str, path: Path) -> bytes:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Give up on a silent server: urllib, as torchvision calls it, would wait for ever."""
+    """Time out on a silent server, for which urllib, as torchvision calls it, would wait for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

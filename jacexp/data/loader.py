@@ -78,7 +78,7 @@ class Loader:
         self.set_epoch(0)
 
     def with_seed(self, seed: int) -> "Loader":
-        """Give the batches of the same images, where they lie, in the order and augmentation of another seed."""
+        """Return a loader of the same images, not copied, in the order and augmentation of another seed."""
         return Loader(
             self.x,
             self.y,

@@ -70,7 +70,7 @@ def split_source(
     holdout: float = 0.1,
     holdout_seed: int = 0,
 ) -> dict[str, Any]:
-    """Give the ``source`` of the split that `split` would make, without copying an image.
+    """Return the ``source`` of the split that `split` would make, without copying an image.
 
     Returns:
         Provenance of the set, and under ``split`` the counts and what validation is.

@@ -22,9 +22,9 @@ from jacexp.evaluate.torchattacks import autoattack, square
 from jacexp.models.network import Network
 
 
-def axis(stop: float, n_points: int = 21) -> tuple[float, ...]:
-    """Return equally spaced points from 0 to stop, rounded to the decimals that they are meant to have."""
-    return tuple(round(stop * i / (n_points - 1), 9) for i in range(n_points))
+def axis(stop: float) -> tuple[float, ...]:
+    """Return 21 equally spaced points from 0 to stop, rounded to the decimals that they are meant to have."""
+    return tuple(round(stop * i / 20, 9) for i in range(21))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Evaluation:
         return settings
 
     def _parts(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Part the settings into the function's and those of `check_samples`."""
+        """Split the settings into the function's and those of `check_samples`."""
         sampling = {name: settings[name] for name in self.sampling}
         return {name: value for name, value in settings.items() if name not in sampling}, sampling
 

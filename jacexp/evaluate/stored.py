@@ -176,7 +176,7 @@ def _load(which: str, root: Path | None) -> ImageSet:
 
 
 def stored_points(path: Path, run: str) -> Iterator[dict[str, str]]:
-    """Go through the rows of ``curves.csv`` that belong to a run.
+    """Iterate over the rows of ``curves.csv`` that belong to a run.
 
     Yields:
         One row by column, as texts.

@@ -85,7 +85,7 @@ class _RandomState:
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        """Go back to the recorded state inside, and on to where the generators were afterwards."""
+        """Restore the recorded state inside, and afterwards the state that the generators had before."""
         after = self._get()
         self._set(self.before)
         try:

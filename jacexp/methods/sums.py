@@ -86,7 +86,7 @@ class Sums:
         return {"n": self.n, "total": self.total[network].cpu(), "waiting": waiting}
 
     def load_state(self, network: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from what one process or several have summed up for a network."""
+        """Restore what one process or several have summed up for a network."""
         self.n = sum(state["n"] for state in states)
         for state in states:
             self.total[network] += state["total"].to(self.total.device)

@@ -43,7 +43,7 @@ class Training(LeanLightningModule):
         raise NotImplementedError
 
     def load_state(self, n: int, state: dict[str, Tensor]) -> None:
-        """Take them back, before the training.
+        """Restore what `state` copied, before the training.
 
         Raises:
             KeyError: for the state of another network; so may be a RuntimeError.
@@ -56,7 +56,7 @@ class Training(LeanLightningModule):
 
 
 def parts(vector: Tensor, tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Go through tensors and copies of the parts of a vector (P,) that have their shapes, where they are.
+    """Pair tensors with copies of the parts of a vector (P,), each in its tensor's shape, type and place.
 
     Yields:
         A tensor and its part.

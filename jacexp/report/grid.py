@@ -48,13 +48,13 @@ def lack(choice: Choice) -> str:
 
 
 def _points(choice: Choice) -> Iterator[Mapping[str, float]]:
-    """Go through the settings of the paper's grid, by column of ``runs.csv``."""
+    """Iterate over the settings of the paper's grid, by column of ``runs.csv``."""
     axes = grid(choice.experiment, choice.method)
     yield from (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
 
 
 def missing_seeds(choice: Choice) -> Iterator[tuple[Mapping[str, float], set[int]]]:
-    """Go through the points of the grid with the seeds that each lacks, in the setting there that has most of them."""
+    """Iterate over the points of the grid, with the seeds that the setting there with most of them lacks."""
     for point in _points(choice):
         here = [s for s in choice.settings if is_at(s, point)]
         over = [{seed for seed in s.seeds if _is_over(s, seed)} for s in here]
@@ -66,5 +66,5 @@ def _is_over(setting: Setting, seed: int) -> bool:
 
 
 def is_at(setting: Setting, point: Mapping[str, float]) -> bool:
-    """Tell whether a setting is at a point of the grid."""
+    """Return whether a setting is at a point of the grid."""
     return all(setting.values.get(column) == value for column, value in point.items())

@@ -158,7 +158,7 @@ def within_draws(leaf: Evidence, draws: np.ndarray, n: int, low: float, high: fl
 
 
 def exponential(leaf: Evidence) -> Evidence:
-    """Show a leaf that was tested on natural logarithms as the ratio it stands for."""
+    """Convert a leaf that was tested on natural logarithms to the ratio it stands for."""
     return replace(leaf, estimate=np.exp(leaf.estimate), low=np.exp(leaf.low), high=np.exp(leaf.high))
 
 

@@ -30,7 +30,7 @@ class Sweep:
 
 
 def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
-    """Go through the cells of a paper's Table 1, whether they are complete or not."""
+    """Iterate over the cells of a paper's Table 1, whether they are complete or not."""
     for e in EXPERIMENTS[paper]:
         for method in METHODS[paper]:
             choice = selection.choice(e, method)
@@ -47,7 +47,7 @@ def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
 
 
 def size_sweeps(selection: Selection) -> Iterator[Sweep]:
-    """Go through the lines of P1 Figure 4, each with the sizes that lack runs, or all if none does."""
+    """Iterate over the lines of P1 Figure 4, each with the sizes that lack runs, or all if none does."""
     for augmented in (False, True):
         for method in SIZE_METHODS:
             lacking = [

@@ -53,7 +53,7 @@ def merge_runs(results: Path, directories: Iterable[RunDirectory] | None = None)
 
 
 def _merged(table: bytes, rows: Mapping[str, bytes]) -> Iterator[bytes]:
-    """Go through a table's records, each run's first one replaced by its row and further ones left out."""
+    """Iterate over a table's records, each run's first one replaced by its row and further ones left out."""
     left = dict(rows)
     for record in _records(table):
         run = record.partition(b",")[0].decode(errors="replace")

@@ -93,7 +93,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Own the run while inside; a lock goes with the process that held it, however that ended.
+        """Lock the run inside; a lock goes with the process that held it, however that ended.
 
         Raises:
             RunLockedError: if another process owns it.
@@ -168,7 +168,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
-    """Go through the runs of a results folder that are over, in the order of their names.
+    """Iterate over the runs of a results folder that are over, in the order of their names.
 
     Yields:
         Each run and the content of its ``result.json``, but for those that cannot be read: `merge_runs` names them.
@@ -182,7 +182,7 @@ def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]
 
 
 def run_directories(results: Path) -> Iterator[RunDirectory]:
-    """Go through the run directories below a results folder, in the order of their names."""
+    """Iterate over the run directories below a results folder, in the order of their names."""
     folder = results / "runs"
     if not folder.is_dir():
         return

@@ -114,7 +114,7 @@ def check_table(path: Path, columns: Iterable[str]) -> None:
 
 @contextmanager
 def owned(path: Path, columns: Iterable[str]) -> Iterator[int]:
-    """Own a table while inside, and cut off a last line that a crash left without its end.
+    """Lock a table inside, and cut off a last line that a crash left without its end.
 
     Yields:
         The size of the file in bytes, 0 if it is not there.

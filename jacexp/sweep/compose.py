@@ -16,7 +16,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        """Take Hydra's loader and the sweep's own configuration."""
+        """Compose by Hydra's loader, starting from the sweep's own configuration."""
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create()
         self._groups: dict[str, bool] = {}

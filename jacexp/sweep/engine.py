@@ -131,7 +131,7 @@ def _groups(entries: Sequence[Entry], fuse: bool, largest: int | None, n_jobs: i
 
 
 def _note(group: Group, error: JacexpError | None) -> None:
-    """Keep why a run of a group has no result; a group that failed as a whole goes on run by run."""
+    """Record why a run of a group has no result; a group that failed as a whole goes on run by run."""
     for entry in group:
         if entry.over() or isinstance(error, RunLockedError):
             continue

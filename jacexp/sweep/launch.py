@@ -95,7 +95,7 @@ def _composed(
 
 @contextlib.contextmanager
 def _reported_if_slow(text: str, is_quiet: bool) -> Iterator[None]:
-    """Tell what keeps the user waiting, once that is worth a line."""
+    """Print what keeps the user waiting, once that is worth a line."""
     timer = threading.Timer(SLOW_S, print, [f"{text} ..."], {"flush": True})
     if not is_quiet:
         timer.start()

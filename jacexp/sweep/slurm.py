@@ -81,7 +81,7 @@ class Submitit:
     n_jobs = 1  # a cluster has room for any number of groups, so they are as large as they may be
 
     def __init__(self, folder: Path, cluster: str, **parameters: Any) -> None:
-        """Keep submitit's files in a folder; the jobs are ``slurm``'s or ``local``, with submitit's parameters.
+        """Make submitit's executor: its files in a folder, its jobs on ``slurm`` or ``local``, with its own parameters.
 
         Raises:
             JacexpError: if submitit or Slurm is missing.
@@ -168,7 +168,7 @@ class _Submitted:
         self._n_missed = 0
 
     def again(self, job: Any) -> None:
-        """Take the job that trains the group in place of one that was lost."""
+        """Replace a lost job by the one that now trains the group."""
         self.job, self.attempt, self._n_missed = job, self.attempt + 1, 0
 
     def is_over(self) -> bool:

@@ -133,7 +133,7 @@ OPEN = ("model", "dataset")
 
 
 def register() -> None:
-    """Tell Hydra the types: ``conf/config.yaml`` starts from the schema ``run``."""
+    """Register the types with Hydra: ``conf/config.yaml`` starts from the schema ``run``."""
     schema = OmegaConf.structured(RunConfig)
     for part in OPEN:
         OmegaConf.set_struct(schema[part], False)

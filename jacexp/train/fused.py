@@ -58,7 +58,7 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
 
 
 def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
-    """Own a run and prepare it; None if it is over."""
+    """Lock a run and prepare it; None if it is over."""
     directory = identify(cfg).directory
     locks.enter_context(directory.locked())
     if directory.over() is not None:
@@ -69,7 +69,7 @@ def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
 
 
 def _equally_far(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Part jobs by how far they have come."""
+    """Group jobs by how far they have come."""
     parts: dict[tuple[int, int], list[Job]] = defaultdict(list)
     for job in jobs:
         resume = Resume.read(job.directory)

@@ -60,7 +60,7 @@ class _Member:
         theirs.close()
 
     def look(self) -> None:
-        """Take what it said, or notice that it died without a word."""
+        """Receive its result if it is there, or notice that it died without one."""
         if self.is_over or not wait([self.connection, self.process.sentinel], timeout=0):
             return
         try:
@@ -80,7 +80,7 @@ class _Member:
         )
 
     def ask_to_stop(self) -> None:
-        """Let it end after its present step."""
+        """Ask it to end after its present step."""
         with suppress(OSError):  # it is gone
             self.connection.send("stop")
 
@@ -92,7 +92,7 @@ class _Member:
 
 
 def run_together(work: Callable[..., Any], n: int, *args: Any) -> Any:
-    """Call ``work(rank, *args)`` in n new processes and give what the first one returns.
+    """Call ``work(rank, *args)`` in n new processes and return what the first one does.
 
     A request to stop is passed on to them; signals themselves, such as the terminal's Ctrl-C, do not reach them.
 
@@ -155,7 +155,7 @@ def _member(connection: Connection, folder: Path, work: Callable[..., Any], rank
 
 
 def _listen(connection: Connection) -> None:
-    """Take requests to stop; without a parent, whose lock on the run is gone, nothing more may be written."""
+    """Pass requests to stop on; exit once the parent is gone: without its lock nothing more may be written."""
     try:
         while connection.recv():
             request_stop()
@@ -164,7 +164,7 @@ def _listen(connection: Connection) -> None:
 
 
 def _portable(error: BaseException, rank: Rank) -> BaseException:
-    """Give an error in a form that can be sent, with its traceback."""
+    """Convert an error to one that can be pickled, with its traceback as a note."""
     note = f"in the process of device {rank.number}:\n{''.join(traceback.format_exception(error))}"
     try:
         error = pickle.loads(pickle.dumps(error))

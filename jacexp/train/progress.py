@@ -1,7 +1,7 @@
 """What a person sees while a network trains."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,7 +25,7 @@ def in_sweep() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Tell how a run went; within a sweep the launcher does."""
+    """Print how a run went; within a sweep the launcher does."""
     if not _in_sweep.get():
         print(text)
 
@@ -38,7 +38,7 @@ class Bar(TQDMProgressBar):
         trainer: pl.Trainer,  # noqa: ARG002  # Lightning's signature
         pl_module: pl.LightningModule,
     ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]
-        """Give the epoch's means so far, of this process; the sums stay on the device between two refreshes."""
+        """Return this process's means of the epoch so far; the sums stay on the device between two refreshes."""
         assert isinstance(pl_module, RegularizedModule)
         (means,) = pl_module.sums.means()
         return {name: f"{means[name]:.4g}" for name in ("loss", "penalty", "accuracy") if name in means}
@@ -47,16 +47,12 @@ class Bar(TQDMProgressBar):
 class Lines(Callback):
     """One line an epoch, for a log file."""
 
-    def __init__(self, say: Callable[[str], None] = print) -> None:
-        """Take where the lines go."""
-        self.say = say
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how the epoch went."""
+        """Write the line of an epoch."""
         assert isinstance(pl_module, RegularizedModule)
         assert pl_module.val_sums
         (means,), counts = pl_module.sums.means(), pl_module.val_sums.counts()
-        self.say(
+        print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {means['loss']:.4f}, "
             f"penalty {means['penalty']:.4g}, accuracy {means['accuracy']:.2%}; "
             f"validation loss {counts['loss']:.4f}, accuracy {counts['n_correct'] / counts['n']:.2%}"
@@ -64,7 +60,7 @@ class Lines(Callback):
 
 
 def chosen_progress(kind: str) -> str:
-    """Say what ``progress=auto`` is: a bar in a terminal, lines elsewhere; in a sweep, which has its own line, off."""
+    """Resolve ``progress=auto``: a bar in a terminal, lines elsewhere, and off in a sweep, which has its own line."""
     if kind != "auto":
         return kind
     alone = "bar" if sys.stdout.isatty() else "lines"

@@ -41,7 +41,7 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Take SIGTERM and Ctrl-C as a request to save and stop, for as long as this lasts; a second Ctrl-C aborts.
+    """Treat SIGTERM and Ctrl-C inside as a request to save and stop; a second Ctrl-C aborts.
 
     Signals that the process ignores stay ignored. Only the main thread can do this, and only the outermost of nested
     uses does; elsewhere it does nothing.
@@ -104,7 +104,7 @@ def blocked_signals(*signals: signal.Signals) -> Iterator[None]:
 
 
 def request_stop() -> None:
-    """Ask as SIGTERM would, from another thread, say."""
+    """Request a stop as SIGTERM would; any thread may."""
     global _received
     _received = signal.SIGTERM
 

@@ -27,7 +27,7 @@ SYMMETRIC = {
 
 
 def drawn(layer):
-    """Give a layer parameters of its own, in float64."""
+    """Draw the parameters of a layer, in float64."""
     layer = layer.double()
     for p in layer.parameters():
         nn.init.normal_(p, generator=make_generator(0, "test", "layer"))

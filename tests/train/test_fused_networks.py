@@ -25,7 +25,7 @@ P2 = ("none", "l2", "spec", "frob", "spec_bound")
 
 
 def by_cost(methods, quick):
-    """Give the methods, those that take longer in the slow tier."""
+    """List the methods, those that take longer in the slow tier."""
     return [m if m in quick else pytest.param(m, marks=pytest.mark.slow) for m in methods]
 
 

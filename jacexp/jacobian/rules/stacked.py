@@ -29,7 +29,7 @@ class StackedWeights(Weighted):
         return dy.sum([d for d in range(1, dy.ndim) if d != self.channel_dim(dy)])
 
     def begin(self, x: Tensor) -> None:
-        """Learn the batch size from the first rows that come in."""
+        """Infer the batch size from the first rows."""
         self.parts = Parts(len(self.W), len(x))
         self.cast(x)
 
