@@ -157,3 +157,15 @@ def test_beta_may_fall_as_the_learning_rate_does(monkeypatch, method):
     terms = module.plain_terms(batch())
     penalty = (losses["constant"] - terms.loss) / 2.0
     torch.testing.assert_close(losses["learning_rate"], terms.loss + 2.0 * 0.98**5 * penalty)
+
+
+@pytest.mark.parametrize("method", ["spec", "at"])
+def test_at_strength_zero_no_penalty_is_drawn_or_computed(monkeypatch, method):
+    """A penalty that is multiplied by 0 would still cost its passes, and turn an infinite one into NaN."""
+    module = make(method, network("conv"))
+    setattr(module, module.strength, 0.0)
+    for name in ("draw", "terms"):
+        monkeypatch.setattr(module, name, None)
+    assert torch.equal(
+        module.training_step(batch(), 0), make("none", network("conv")).training_step(batch(), 0)
+    )

@@ -2,15 +2,22 @@
 
 import pytest
 
-from jacexp.report.comparisons import advantage
+from jacexp.report.comparisons import (
+    advantage,
+    best_strengths,
+    better_than_most,
+    by_far,
+    gain_falls_with_size,
+    gain_under_augmentation,
+)
 from jacexp.report.curve_comparisons import better_everywhere, drop_difference, log_distances
 from jacexp.report.curves import curves_of
-from jacexp.report.paper import EXPERIMENTS, METHODS, strength_of
+from jacexp.report.paper import EXPERIMENTS, METHODS, size_experiment, strength_of
 from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
 
-MNIST, _ = EXPERIMENTS["P1"]
-_, KMNIST, _ = EXPERIMENTS["P2"]
+MNIST, CIFAR_10K = EXPERIMENTS["P1"]
+CIFAR, KMNIST, _ = EXPERIMENTS["P2"]
 
 FIRST = {0: 0.90, 1: 0.91, 2: 0.95, 3: 0.92}
 SECOND = {1: 0.93, 2: 0.96, 3: 0.95, 4: 0.99}
@@ -65,3 +72,59 @@ def test_distances_are_those_of_images_that_every_method_has_right_and_a_boundar
         tables.distance(run, distances)
     log, _ = log_distances(selection(tables, tmp_path), KMNIST)
     assert log.index.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(("rank", "verdict"), [(1, "confirmed"), (2, "confirmed"), (3, "refuted")])
+def test_better_than_most_is_first_or_second(tables, tmp_path, rank, verdict):
+    others = ("frob", "l2", "spec_bound", "none")
+    for place, method in enumerate(("spec", *others)):
+        share = 0.9 - 0.01 * (rank - 0.5 if method == "spec" else place)
+        trained(tables, CIFAR, method, {seed: share + 0.0002 * seed * (place + 1) for seed in range(5)})
+    (claim,) = better_than_most("spec", *others)(selection(tables, tmp_path), CIFAR)
+    assert claim.verdict == verdict
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(2.5, "confirmed"), (1.5, "refuted")])
+def test_best_by_far_is_twice_the_gain_of_another(tables, tmp_path, gain, verdict):
+    for method, points in (("none", 0), ("at", 4), ("tbp", 4 * gain)):
+        trained(
+            tables,
+            CIFAR_10K,
+            method,
+            {s: 0.6 + 0.01 * (points + s / 10 + s * points / 100) for s in range(5)},
+        )
+    (part,) = by_far("tbp", 2.0, "at")(selection(tables, tmp_path), CIFAR_10K)
+    assert part.verdict == verdict
+    assert part.estimate == pytest.approx(4 * (gain - 2), rel=0.05)
+
+
+def test_a_best_strength_is_chosen_from_the_errors_of_the_seeds_that_were_asked_for(tables, tmp_path):
+    for epsilon, errors in ((0.03, {0: 0.0, 1: 0.15, 2: 0.15}), (0.05, {1: 0.1, 2: 0.1})):
+        for seed, error in errors.items():
+            tables.run(MNIST, "at", seed, val=1 - error, epsilon=epsilon)
+    settings = list(selection(tables, tmp_path).choice(MNIST, "at").settings)
+    assert best_strengths(settings, [1, 2], n_draws=0).tolist() == [0.05]
+    assert best_strengths(settings, [2, 1], n_draws=20).tolist() == [0.05] * 20
+
+
+def grown(tables, *, augmented, gains):
+    """Add runs of both methods of Figure 4: none has 50 % errors, pred_ibp so many percent fewer."""
+    for size, gain in gains.items():
+        e = size_experiment(size, augmented=augmented)
+        trained(tables, e, "none", dict.fromkeys(range(3), 0.5))
+        trained(tables, e, "pred_ibp", {seed: 0.5 + 0.5 * (gain + 0.1 * seed) / 100 for seed in range(3)})
+
+
+def test_the_gain_is_a_share_of_the_error_of_none_and_falls_by_factors_of_ten(tables, tmp_path):
+    grown(tables, augmented=False, gains={1_000: 40.0, 3_000: 35.24, 10_000: 30.0})
+    (part,) = gain_falls_with_size(selection(tables, tmp_path), MNIST)
+    assert part.estimate == pytest.approx(-10, rel=0.01)
+
+
+def test_the_gain_under_augmentation_is_compared_at_the_sizes_that_both_have(tables, tmp_path):
+    grown(tables, augmented=False, gains={1_000: 40.0, 2_000: 36.0, 10_000: 30.0})
+    grown(tables, augmented=True, gains={1_000: 20.0, 2_000: 10.0})
+    smaller, left = gain_under_augmentation(selection(tables, tmp_path), MNIST)
+    assert smaller.estimate == pytest.approx((20 + 10) / 2 - (40 + 36) / 2)
+    assert left.estimate == pytest.approx(10.1)
+    assert "at 2,000 images" in left.what
