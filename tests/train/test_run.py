@@ -14,7 +14,7 @@ from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
 from jacexp.train import result as result_module
 from jacexp.train.job import loaders, prepare
-from jacexp.train.recorder import Recorder
+from jacexp.train.recorder import Recorder, best_row
 from jacexp.train.run import run
 from jacexp.train.validation import evaluate
 from tests.laws import METHODS
@@ -180,6 +180,13 @@ def test_an_interrupted_run_ends_bit_for_bit_where_it_would_have(configure, tmp_
     ended = directory(parts, tmp_path / "parts"), directory(whole, tmp_path / "whole")
     assert (ended[0] / "metrics.csv").read_text() == (ended[1] / "metrics.csv").read_text()
     assert not (directory(parts, tmp_path / "parts") / "resume.ckpt").exists()
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss():
+    rows = [
+        {"val_loss": loss, "val_n_correct": n} for loss, n in ((0.5, 90), (0.4, 80), (0.4, 85), (0.6, 99))
+    ]
+    assert best_row(rows) is rows[1]
 
 
 def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
