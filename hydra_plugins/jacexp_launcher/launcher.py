@@ -1,7 +1,9 @@
 """The launcher and the sweeper that Hydra sees; what takes time to import waits for the first sweep."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -38,10 +40,11 @@ class JacexpLauncher(Launcher):
 
     def _train(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         from jacexp.sweep.launch import launch
-        from jacexp.sweep.launchers import LauncherSettings
+        from jacexp.sweep.launchers import make_executor
 
-        settings = LauncherSettings(self.executor, self.fuse, self.largest, self.settings)
-        entries = launch(self.config, self.hydra_context.config_loader, job_overrides, settings)
+        loader, folder = self.hydra_context.config_loader, Path(self.config.hydra.sweep.dir)
+        make = partial(make_executor, self.executor, folder, largest=self.largest, **self.settings)
+        entries = launch(self.config, loader, job_overrides, make, fuse=self.fuse, largest=self.largest)
         returns = []
         for entry, words in zip(entries, job_overrides, strict=True):
             result = entry.over()

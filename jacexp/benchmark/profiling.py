@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from jacexp.benchmark.sweeps import lenets
+from jacexp.benchmark.lenets import lenets
 from jacexp.data.loader import StackedLoader
 from jacexp.train.job import loaders, prepare
 from jacexp.train.replay import record_on

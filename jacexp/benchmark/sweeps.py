@@ -1,21 +1,12 @@
 """How many steps of networks a second a sweep takes, one network after another, in several processes, and fused."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-
+from jacexp.benchmark.lenets import lenets
 from jacexp.errors import JacexpError
 from jacexp.sweep.engine import Executor, plan, train_missing
 from jacexp.sweep.executors import InProcess, Processes
-from jacexp.train.config import METHODS, register
-
-SIDE, N_CLASSES, N_HELD_OUT = 28, 10, 100
 
 
 def modes(n_jobs: int) -> dict[str, tuple[Executor, bool]]:
@@ -64,29 +55,3 @@ def network_steps_per_second(
                 raise JacexpError(f"{run.overrides} failed: {run.error}")
             seconds += result["row"]["train_s"]
     return n_networks * n_steps * min(executor.n_jobs, n_networks) / seconds
-
-
-def lenets(
-    folder: Path, method: str, n_networks: int, n_images: int, batch_size: int
-) -> Sequence[DictConfig]:
-    """Compose the runs of a sweep over seeds: LeNets for an epoch of random images, whose file is put into a folder."""
-    draw = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
-    for part, n in (("train", n_images + N_HELD_OUT), ("test", N_HELD_OUT)):
-        arrays[f"x_{part}"] = draw.integers(256, size=(n, SIDE, SIDE), dtype=np.uint8)
-        arrays[f"y_{part}"] = np.arange(n, dtype=np.uint8) % N_CLASSES
-    np.savez(folder / "noise.npz", **arrays)
-    words = [
-        f"+method={method}",
-        "dataset=npz",
-        f"dataset.path={folder / 'noise.npz'}",
-        f"data.holdout={N_HELD_OUT}",
-        "train.epochs=1",
-        f"train.batch_size={batch_size}",
-        f"train.device={'gpu' if torch.cuda.is_available() else 'cpu'}",
-        f"paths.results={folder}",
-        "progress=off",
-    ]
-    register()
-    with initialize_config_dir(str(METHODS.parent), version_base="1.3"):
-        return [compose("config", [*words, f"seed={seed}"]) for seed in range(n_networks)]

@@ -5,7 +5,7 @@ import shlex
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +19,8 @@ from jacexp.store.merge import merge_runs
 from jacexp.store.runs import write_json
 from jacexp.store.tables import RUNS, check_table
 from jacexp.sweep.compose import Composer
-from jacexp.sweep.engine import plan, train_missing
+from jacexp.sweep.engine import Executor, plan, train_missing
 from jacexp.sweep.entry import Entry
-from jacexp.sweep.launchers import LauncherSettings, make_executor
 from jacexp.sweep.status import MANIFEST, differing, ending, manifest
 from jacexp.sweep.ticker import Ticker
 from jacexp.train.commandline import in_one_line
@@ -36,7 +35,13 @@ LISTED = 20
 
 
 def launch(
-    config: DictConfig, loader: ConfigLoader, jobs: Sequence[Sequence[str]], settings: LauncherSettings
+    config: DictConfig,
+    loader: ConfigLoader,
+    jobs: Sequence[Sequence[str]],
+    make_executor: Callable[[], Executor],
+    *,
+    fuse: bool,
+    largest: int | None,
 ) -> list[Entry]:
     """Train what is missing of a sweep.
 
@@ -44,7 +49,9 @@ def launch(
         config: the sweep's own configuration, with Hydra's part.
         loader: Hydra's, which composes the jobs.
         jobs: the overrides of each.
-        settings: how they are trained.
+        make_executor: makes what trains them, once it is known that there is something to train.
+        fuse: see `train_missing`.
+        largest: see `train_missing`.
 
     Returns:
         What became of each job, in order.
@@ -59,7 +66,7 @@ def launch(
     if not jobs:
         raise ConfigError("the sweep has no job: one of its ranges or lists is empty")
     folder = Path(config.hydra.sweep.dir)
-    executor = make_executor(settings, folder)
+    executor = make_executor()
     is_quiet = config.progress == "off"
     with _reported_if_slow(f"checking {len(jobs)} jobs", is_quiet):
         entries = plan(_composed(Composer(loader, config), jobs))
@@ -73,8 +80,8 @@ def launch(
         train_missing(
             entries,
             executor,
-            fuse=settings.fuse,
-            largest=settings.largest,
+            fuse=fuse,
+            largest=largest,
             ended=lambda entry: sweep.ended(entry, ticker),
         )
         sweep.write()  # also for a job that is another's twin

@@ -1,7 +1,6 @@
 """What a launcher's settings stand for: the executor that trains its groups."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,15 @@ MAY_BE_ZERO = ("gpus_per_node", "num_cpus", "num_gpus", "max_retries", "max_num_
 """The other numbers are at least 1; n_jobs may also be -1."""
 
 
-@dataclass(frozen=True)
-class LauncherSettings:
-    """``hydra.launcher.``: how a sweep is trained."""
-
-    executor: str
-    fuse: bool = False
-    largest: int | None = None
-    others: dict[str, Any] = field(default_factory=dict)
-    """The executor's own."""
-
-
-def make_executor(settings: LauncherSettings, folder: Path) -> Executor:
+def make_executor(name: str, folder: Path, /, *, largest: int | None = None, **settings: Any) -> Executor:
     """Make the executor that ``hydra.launcher.executor`` names.
 
     Args:
-        settings: ``executor`` is ``in_process``, ``processes``, ``device`` (the first with a GPU, the second
-            without), ``submitit`` or ``ray``.
+        name: ``in_process``, ``processes``, ``device`` (the first with a GPU, the second without), ``submitit`` or
+            ``ray``.
         folder: the sweep's, for the logs of a cluster's jobs.
+        largest: the most runs of a group, which is checked with the other settings.
+        settings: the executor's own.
 
     Returns:
         The executor.
@@ -44,14 +34,13 @@ def make_executor(settings: LauncherSettings, folder: Path) -> Executor:
         ConfigError: for another name or an impossible setting.
         JacexpError: for a library that is not installed, or a cluster that does not answer.
     """
-    name, others = settings.executor, settings.others
-    for key, value in {"largest": settings.largest, **others}.items():
+    for key, value in {"largest": largest, **settings}.items():
         least = 0 if key in MAY_BE_ZERO else 1
         if isinstance(value, int | float) and not value >= least and (key, value) != ("n_jobs", -1):
             raise ConfigError(f"hydra.launcher.{key}={value} must be at least {least}")
     if name == "device":
         name = "in_process" if torch.cuda.is_available() else "processes"
-        others = {} if name == "in_process" else others
+        settings = {} if name == "in_process" else settings
     makers: dict[str, Callable[..., Executor]] = {
         "in_process": InProcess,
         "processes": Processes,
@@ -62,4 +51,4 @@ def make_executor(settings: LauncherSettings, folder: Path) -> Executor:
         raise ConfigError(
             f"hydra.launcher.executor={name} is not one of in_process, processes, device, submitit, ray"
         )
-    return makers[name](**others)
+    return makers[name](**settings)

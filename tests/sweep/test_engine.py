@@ -14,7 +14,7 @@ from jacexp.store.runs import write_json
 from jacexp.sweep import engine, tasks
 from jacexp.sweep.engine import plan, train_missing
 from jacexp.sweep.executors import InProcess
-from jacexp.sweep.launchers import LauncherSettings, make_executor
+from jacexp.sweep.launchers import make_executor
 from jacexp.sweep.tasks import train_group
 from jacexp.train import job
 from jacexp.train.job import identify, prepare
@@ -297,7 +297,7 @@ def test_a_task_sends_every_error_home_in_a_form_that_any_process_understands(co
 )
 def test_an_impossible_executor_is_refused(tmp_path, name, settings, says):
     with pytest.raises(JacexpError, match=says):
-        make_executor(LauncherSettings(name, others=settings), tmp_path)
+        make_executor(name, tmp_path, **settings)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("submitit", "slurm"), ("ray", "ray")])
@@ -307,4 +307,4 @@ def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
         "address": None, "num_cpus": 1, "num_gpus": 0, "max_retries": 0,
     }  # fmt: skip
     with pytest.raises(JacexpError, match=rf'needs {name}.*pip install "jacexp\[{extra}\]"'):
-        make_executor(LauncherSettings(name, others=settings), tmp_path)
+        make_executor(name, tmp_path, **settings)
