@@ -1,14 +1,15 @@
 """Command lines of the scripts: each word is understood or refused in one line, and so is each error."""
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from typing_extensions import override
 
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
 
 
 def pairs(words: Sequence[str], usage: str) -> dict[str, str]:
@@ -33,6 +34,55 @@ def pairs(words: Sequence[str], usage: str) -> dict[str, str]:
             raise ConfigError(f"{key} is given twice, as {found[key]} and as {value}; give it once")
         found[key] = value
     return found
+
+
+def chosen(
+    rows: Sequence[Mapping[str, Any]], filters: Mapping[str, Sequence[str]], where: object
+) -> list[bool]:
+    """Return which rows have one of the wanted values in every column that is filtered; 0.01 and 1e-2 are the same.
+
+    Args:
+        rows: values by column.
+        filters: by column, the words that are wanted.
+        where: the rows come from, for the message.
+
+    Raises:
+        StoreError: for a word that matches none of the rows, or filters that match none together.
+    """
+    for column, words in filters.items():
+        stored = {_word(row[column]): row[column] for row in rows}
+        for word in words:
+            if not any(_same(value, word) for value in stored.values()):
+                raise StoreError(
+                    f"{column}={word} matches no run in {where}{did_you_mean(word, stored)}; "
+                    f"stored are {_some(sorted(stored))}"
+                )
+    found = [all(any(_same(row[c], w) for w in words) for c, words in filters.items()) for row in rows]
+    if not any(found):
+        wanted = " ".join(f"{c}={','.join(words)}" for c, words in filters.items())
+        raise StoreError(f"no run in {where} matches {wanted} all at once; leave one of them out")
+    return found
+
+
+def _same(stored: object, wanted: str) -> bool:
+    """Compare a stored value with a word of the command line, as numbers where both are."""
+    try:
+        return float(_word(stored)) == float(wanted)
+    except ValueError:
+        return _word(stored) == wanted
+
+
+def _word(value: object) -> str:
+    """Return how a value is written on a command line."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
+
+
+def _some(words: Iterable[str], n: int = 12) -> str:
+    """List at most so many words."""
+    listed = list(words)
+    return ", ".join(listed[:n]) + (f" and {len(listed) - n} more" if len(listed) > n else "")
 
 
 class Parser(argparse.ArgumentParser):

@@ -18,7 +18,7 @@ LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighb
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},
     {"jacexp.train", "jacexp.report"},
-    {"jacexp.sweep"},
+    {"jacexp.sweep", "jacexp.results"},
     {"jacexp.benchmark"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
@@ -31,6 +31,7 @@ FORBIDDEN = {  # what a module must not import, besides what lies above it
     "jacexp.store": {"hydra", "pytorch_lightning", "matplotlib"},
     "jacexp.methods": {"hydra", "matplotlib"},
     "jacexp.report": {"torch", "hydra", "pytorch_lightning"},
+    "jacexp.results": {"torch", "hydra", "pytorch_lightning", "matplotlib"},
 }
 TOPMOST = {"train", "scripts", "hydra_plugins", "tests"}  # nothing in the package imports these
 
@@ -78,7 +79,14 @@ def test_the_rules_see_an_import_that_points_up(tmp_path):
 
 def test_the_package_its_reports_stored_runs_and_a_sweep_s_status_import_without_torch():
     reports = [m for m in map(module_name, FILES) if m.startswith("jacexp.report.")]
-    modules = ["jacexp", "jacexp.store.runs", "jacexp.store.tables", *reports, "jacexp.sweep.ticker"]
+    modules = [
+        "jacexp",
+        "jacexp.store.runs",
+        "jacexp.store.tables",
+        *reports,
+        "jacexp.results",
+        "jacexp.sweep.ticker",
+    ]
     code = f"""
 import importlib, sys
 for module in {modules}:

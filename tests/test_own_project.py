@@ -41,6 +41,9 @@ def test_the_example_trains_and_evaluates_outside_of_the_checkout(project):
     folder, commands = project
     ended = in_shell(folder, commands)
     assert ended.returncode == 0, ended.stderr
+    groups = [line.split()[:3] for line in ended.stdout.split("test accuracy, %")[1].splitlines()[1:5]]
+    settings = [(method, strength) for method in ("loss_ibp", "spec") for strength in ("0.01", "0.1")]
+    assert groups == [[method, strength, "2"] for method, strength in settings]
     with (folder / "results" / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert Counter(row["method"] for row in rows) == {"spec": 4, "loss_ibp": 4}

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from jacexp.arguments import chosen
 from jacexp.data.load import load
 from jacexp.data.spec import ImageSet
 from jacexp.errors import ConfigError, StoreError, did_you_mean
@@ -73,18 +74,8 @@ def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[Stored
         raise StoreError(
             f"no run in {results / 'runs'} is done; train one first: python train.py +method=spec"
         )
-    for column, values in filters.items():
-        stored = {str(run.row[column]): run.row[column] for run in done}
-        for value in values:
-            if not any(_same(s, value) for s in stored.values()):
-                raise StoreError(
-                    f"{column}={value} matches no run in {results / 'runs'}{did_you_mean(value, stored)}; "
-                    f"stored are {_some(sorted(stored))}"
-                )
-    found = [r for r in done if all(any(_same(r.row[c], v) for v in vs) for c, vs in filters.items())]
-    if not found:
-        wanted = " ".join(f"{c}={','.join(v)}" for c, v in filters.items())
-        raise StoreError(f"no run in {results / 'runs'} matches {wanted} all at once; leave one of them out")
+    wanted = chosen([run.row for run in done], filters, results / "runs")
+    found = [run for run, is_wanted in zip(done, wanted, strict=True) if is_wanted]
     return sorted(found, key=lambda r: [str(r.row[c]) for c in ("dataset", "method", *STRENGTHS, "seed")])
 
 
@@ -274,17 +265,3 @@ def _store_distances(path: Path, samples: pd.DataFrame) -> None:
         table, index=False, compression="gzip"
     )
     write_atomically(path, table.getbuffer())
-
-
-def _some(words: Iterable[str], n: int = 12) -> str:
-    """List at most so many words."""
-    listed = list(words)
-    return ", ".join(listed[:n]) + (f" and {len(listed) - n} more" if len(listed) > n else "")
-
-
-def _same(stored: object, wanted: str) -> bool:
-    """Compare a stored value with a word of the command line, as numbers where both are."""
-    try:
-        return float(str(stored)) == float(wanted)
-    except ValueError:
-        return str(stored) == wanted

@@ -34,6 +34,15 @@ CONF = Path(__file__).parents[2] / "conf"
 NOT_A_SWITCH = {"name", "_target_", "engine", "precompute"}
 """Keys of a method's file that change how a number is computed, not which."""
 
+NETWORK_SWITCHES = {"model.init", "model.pool", "model.filters"}
+"""Switches of the papers' networks; any other ``model.`` key is an argument of a network of the user's own."""
+
+
+def is_switch(key: str) -> bool:
+    """Return whether a key of ``options`` makes a variant of a method; arguments of one's own things do not."""
+    is_own = key.startswith(("model.", "dataset.")) and key not in NETWORK_SWITCHES
+    return key not in NOT_A_SWITCH and not is_own
+
 
 @cache
 def _conf(group: str, name: str) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from jacexp.report.paper import (
     EXPERIMENTS,
     METHODS,
     N_TRAIN,
-    NOT_A_SWITCH,
     PROTOCOLS,
     SIZES,
     Experiment,
     grid_size,
+    is_switch,
     size_experiment,
     switches,
 )
@@ -199,7 +199,7 @@ def variant_of(method: str, options: str, checkpoint: str) -> str:
     Raises:
         StoreError: for options that are not a JSON object.
     """
-    other = {k: v for k, v in unusual(method, options).items() if k not in NOT_A_SWITCH}
+    other = {k: v for k, v in unusual(method, options).items() if is_switch(k)}
     if checkpoint not in ("", "last"):
         other["checkpoint"] = checkpoint
     return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(other.items()))

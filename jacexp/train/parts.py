@@ -94,6 +94,12 @@ def own_data(cfg: DictConfig) -> dict[str, Any]:
     return {"name": _own_name(cfg.dataset, NAMES), **checked_arguments(found, given, key="dataset")}
 
 
+def own_arguments(cfg: DictConfig) -> dict[str, Any]:
+    """Return the arguments of a user's own network and data set, by their keys in the configuration."""
+    parts = {"model": own_network(cfg), "dataset": own_data(cfg)}
+    return {f"{part}.{k}": v for part, own in parts.items() for k, v in own.items() if k != "name"}
+
+
 def _own(part: DictConfig, reserved: Collection[str]) -> tuple[str | None, dict[str, Any]]:
     """Read a ``_target_`` and the keys beside it that are arguments."""
     if part.get("_target_") is None:

@@ -17,7 +17,7 @@ from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches
 from jacexp.train.job import Job
-from jacexp.train.parts import data_set, hyperparameters, method_class
+from jacexp.train.parts import data_set, hyperparameters, method_class, own_arguments
 from jacexp.train.validation import best_row, evaluate
 
 
@@ -60,7 +60,7 @@ def describe(job: Job) -> dict[str, Any]:
         "select": cfg.select,
         "seed": cfg.seed,
         **strengths,
-        "options": json.dumps({**hyper, **changed_switches(cfg)}, sort_keys=True),
+        "options": json.dumps({**hyper, **changed_switches(cfg), **own_arguments(cfg)}, sort_keys=True),
         "lr": cfg.train.lr,
         "momentum": cfg.train.momentum,
         "batch_size": cfg.train.batch_size,

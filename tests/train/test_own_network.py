@@ -67,6 +67,11 @@ def test_a_network_of_ones_own_trains_and_is_loaded_again(configure, layer):
     assert net(torch.rand(3, 1, 28, 28)).shape == (3, 10)
 
 
+def test_the_row_of_a_run_holds_the_arguments_of_its_class(configure):
+    row = run(configure(*TINY, f"+model._target_={HERE}.Perceptron", "+model.width=6"))["row"]
+    assert json.loads(row["options"]).items() >= {"model.layer": "dropout", "model.width": 6}.items()
+
+
 def test_initial_weights_are_the_seeds_and_the_classs_own(configure):
     target = f"+model._target_={HERE}.Residual"
     weights = [

@@ -1,0 +1,92 @@
+"""Stored results as tidy tables, for a notebook or a script of one's own: ``runs, curves = jacexp.results.load()``."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from jacexp.errors import StoreError
+from jacexp.report.schema import CONFIG, Store, read_store
+from jacexp.store.tables import CURVES, RUNS, STRENGTHS, Kind
+
+
+class Results(NamedTuple):
+    """Two tables, with the columns of ``runs.csv`` and ``curves.csv`` and those that `tidy` adds."""
+
+    runs: pd.DataFrame
+    """One row a run, whatever became of it."""
+    curves: pd.DataFrame
+    """One row a point of a curve."""
+
+
+def load(folder: str | Path = "results") -> Results:
+    """Read the runs and curves of a folder of results; see `tidy` for the columns.
+
+    Returns:
+        Runs and curves.
+
+    Raises:
+        StoreError: for a folder without a result, or a table that is damaged.
+    """
+    return tidy(read_store(Path(folder)))
+
+
+def tidy(store: Store) -> Results:
+    """Type the columns of a store's tables and add what analyses group by.
+
+    Counts are ``Int64`` and numbers ``float64``. Runs get ``strength`` (lam, beta or epsilon), ``val_accuracy``,
+    ``val_error``, ``test_accuracy`` and ``test_error`` in percent, and a column for each switch and each argument of
+    one's own, called as on the command line: ``method.n_iter``, ``model.width``, ``dataset.n``. Points of curves get
+    ``accuracy`` and ``error`` in percent, each setting of their evaluation (``eval.delta``), and how their run was
+    trained.
+
+    Returns:
+        Both tables; an empty cell is NaN or ``pandas.NA``.
+
+    Raises:
+        StoreError: for options or settings that are no JSON object.
+    """
+    runs = _typed(store.runs, RUNS)
+    rates = {**_rates(runs, "val_", "_val"), **_rates(runs, "test_", "_test")}
+    options = _unpacked(runs["options"], "method.", store.root / "runs.csv")
+    runs = runs.assign(strength=_strength(runs), **rates).join(options)
+    settings = _unpacked(store.curves["settings"], "eval.", store.root / "curves.csv")
+    curves = _typed(store.curves, CURVES)
+    curves = curves.assign(strength=_strength(curves), **_rates(curves, "", "")).join(settings)
+    trained = ["run", *(c for c in (*CONFIG, *options) if c not in curves)]
+    return Results(runs, curves.merge(runs[trained], on="run", how="left"))
+
+
+def _typed(table: pd.DataFrame, schema: Mapping[str, Kind]) -> pd.DataFrame:
+    counts = [name for name, kind in schema.items() if kind == "count"]
+    return table.astype(dict.fromkeys(counts, "Int64")).reset_index(drop=True)
+
+
+def _strength(table: pd.DataFrame) -> pd.Series:
+    return table[list(STRENGTHS)].bfill(axis="columns").iloc[:, 0]
+
+
+def _rates(table: pd.DataFrame, prefix: str, suffix: str) -> dict[str, pd.Series]:
+    """Return 100 · n_correct / n and its complement, in percent; NaN where nothing was counted."""
+    right, n = (table[name].astype(float) for name in (f"n{suffix}_correct", f"n{suffix}"))
+    accuracy = 100 * right / n
+    return {f"{prefix}accuracy": accuracy, f"{prefix}error": 100 - accuracy}
+
+
+def _unpacked(texts: pd.Series, prefix: str, path: Path) -> pd.DataFrame:
+    """Make a column of each key of JSON objects; a key without a dot gets the prefix, a list stays JSON."""
+    rows = []
+    for text in texts:
+        try:
+            pairs = json.loads(text or "{}").items()
+        except (ValueError, AttributeError) as error:
+            raise StoreError(f"{path}: {text!r} in the column {texts.name} is not a JSON object") from error
+        rows.append({k if "." in k else f"{prefix}{k}": _cell(value) for k, value in pairs})
+    columns = sorted({key for row in rows for key in row})
+    return pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(len(rows))).convert_dtypes()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

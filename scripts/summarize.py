@@ -1,0 +1,117 @@
+"""Summarise stored runs in groups: python scripts/summarize.py dataset=mine by=method,lam [versus=none].
+
+COLUMN=A,B        only runs with these values in a column: dataset, method, seed, lam, method.n_iter, model.width, ...
+by=A,B            the columns whose values make a group; by default dataset,model,method,strength
+versus=VALUE      compare each group with the one that has this value in a column of by=, in pairs by seed
+out=FILE          write FILE.csv (numbers), FILE.tex or FILE.md instead of printing
+paths.results=DIR
+
+Per group: runs, mean and standard deviation of the test accuracy, its 95 % interval, and the best by validation loss.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+
+from jacexp.arguments import chosen, pairs, run_script
+from jacexp.errors import ConfigError, StoreError, did_you_mean
+from jacexp.report.markup import Document, latex, markdown
+from jacexp.report.schema import read_store
+from jacexp.report.summary import document, summary
+from jacexp.results import tidy
+from jacexp.store.merge import merge_runs
+from jacexp.store.runs import write_atomically
+
+SETTINGS = ("by", "versus", "out", "paths.results")
+BY = "dataset,model,method,strength"
+FORMATS = (".csv", ".tex", ".md")
+USAGE = "write COLUMN=VALUE, by=COLUMN,COLUMN, versus=VALUE or out=FILE; see --help"
+
+
+def main(words: Sequence[str]) -> int:
+    """Summarise the runs that match.
+
+    Returns:
+        The exit status, 0.
+    """
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
+    given = pairs(words, USAGE)
+    settings = {key: given.pop(key) for key in SETTINGS if key in given}
+    results, versus = Path(settings.get("paths.results", "results")), settings.get("versus")
+    out = out_file(settings["out"]) if "out" in settings else None
+    for error in merge_runs(results):
+        print(f"warning: {error}", file=sys.stderr)
+    store = read_store(results)
+    for note in store.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if store.runs.empty:
+        raise StoreError(f"{results / 'runs.csv'} has no run; train one first: python train.py +method=spec")
+    runs = tidy(store).runs
+    by = settings.get("by", BY).split(",")
+    check_columns({**given, **dict.fromkeys(by)}, list(runs.columns))
+    if len(set(by)) < len(by):
+        raise ConfigError(f"by={','.join(by)} names a column twice; give it once")
+    filters = {column: value.split(",") for column, value in given.items()}
+    rows = runs.astype(object).where(runs.notna(), None).to_dict("records")
+    runs = runs[chosen(rows, filters, results / "runs.csv")]
+    table, notes = summary(runs, by, versus)
+    made = document(" ".join(f"{c}={v}" for c, v in given.items()) or "all runs", table, notes, by, versus)
+    if out is None:
+        print(shown(made))
+        return 0
+    text = {
+        ".csv": lambda: table.to_csv(index=False),
+        ".tex": lambda: latex(made),
+        ".md": lambda: markdown(made),
+    }
+    try:
+        write_atomically(out, text[out.suffix]())
+    except OSError as error:
+        raise StoreError(f"out={out} cannot be written ({error})") from error
+    print(f"wrote {out}")
+    return 0
+
+
+def out_file(word: str) -> Path:
+    """Check where a table goes, before any work.
+
+    Raises:
+        ConfigError: for another format, or a folder that is not there.
+    """
+    path = Path(word)
+    if path.suffix not in FORMATS:
+        raise ConfigError(f"out={word} must end in one of {', '.join(FORMATS)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"out={word} is no file in a folder that exists")
+    return path
+
+
+def check_columns(names: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse what is no column of the runs.
+
+    Raises:
+        ConfigError: with the nearest column.
+    """
+    for name in names:
+        if name not in columns:
+            near = did_you_mean(name, [*SETTINGS, *columns])
+            raise ConfigError(
+                f"{name!r} is no setting and no column of the runs{near}; there are {', '.join(columns)}"
+            )
+
+
+def shown(made: Document) -> str:
+    """Write a document for a terminal."""
+    (section,) = made.sections
+    table = pd.DataFrame(list(section.rows), columns=list(section.headings)).to_string(index=False)
+    return "\n".join([table, "", *made.intro, *(f"note: {note}" for note in section.notes)])
+
+
+if __name__ == "__main__":
+    run_script(main)
