@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from torch._C._functorch import peek_interpreter_stack
 
 from jacexp.jacobian.graph import program_of
-from jacexp.jacobian.rules.base import NoRuleError
 from jacexp.jacobian.shapes import require_batch, require_logits, require_vector
-
-__all__ = ["NoRuleError", "PassesLinearization"]
 
 Seen = Callable[[int, Tensor], None]
 

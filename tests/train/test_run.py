@@ -14,9 +14,9 @@ from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
 from jacexp.train import result as result_module
 from jacexp.train.job import loaders, prepare
-from jacexp.train.recorder import Recorder, best_row
+from jacexp.train.recorder import Recorder
 from jacexp.train.run import run
-from jacexp.train.validation import evaluate
+from jacexp.train.validation import best_row, evaluate
 from tests.laws import METHODS
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
