@@ -9,7 +9,9 @@ from jacexp.report.comparisons import (
     by_far,
     gain_falls_with_size,
     gain_under_augmentation,
+    ratio_of_best,
 )
+from jacexp.report.cost_comparisons import error_falls
 from jacexp.report.curve_comparisons import better_everywhere, drop_difference, log_distances
 from jacexp.report.curves import curves_of
 from jacexp.report.paper import EXPERIMENTS, METHODS, size_experiment, strength_of
@@ -128,3 +130,24 @@ def test_the_gain_under_augmentation_is_compared_at_the_sizes_that_both_have(tab
     assert smaller.estimate == pytest.approx((20 + 10) / 2 - (40 + 36) / 2)
     assert left.estimate == pytest.approx(10.1)
     assert "at 2,000 images" in left.what
+
+
+def test_a_search_away_from_the_papers_strength_tells_no_ratio(tables, tmp_path):
+    for method in ("at", "fast_at"):  # 0.05 and 0.03
+        for epsilon, val in ((0.0003, 0.8), (0.001, 0.9), (0.003, 0.85), (0.01, 0.8)):
+            for seed in range(2):
+                tables.run(MNIST, method, seed, val=val, epsilon=epsilon)
+    (part,) = ratio_of_best("at", "fast_at", 0.5, 2.0)(selection(tables, tmp_path), MNIST)
+    assert part.verdict == "not run"
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(10.0, "confirmed"), (0.5, "refuted")])
+def test_the_error_is_far_below_the_bounds_only_as_a_share_of_it(tables, tmp_path, bound, verdict):
+    for method in ("spec", "spec_bound"):
+        for seed, run in trained(tables, KMNIST, method, dict.fromkeys(range(3), 0.9)).items():
+            for n_iter, error in ((1, 0.3), (5, 0.03 + 0.001 * seed)):
+                cells = {"variable": "n_iter", "value": n_iter, "statistic": "relative_error"}
+                tables.point(run, "jacobian", mean=error, **cells)
+            tables.point(run, "jacobian", mean=bound + 0.01 * seed, statistic="bound_reshaped_error")
+    falls, far = error_falls(0.5, 0.1)(selection(tables, tmp_path), KMNIST)
+    assert (falls.verdict, far.verdict) == ("confirmed", verdict)
