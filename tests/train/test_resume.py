@@ -13,9 +13,10 @@ from torch import nn
 from jacexp.data import Batch
 from jacexp.methods import RegularizedModule, Terms
 from jacexp.methods.sums import Sums
+from jacexp.store.runs import RunDirectory
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
-from jacexp.train.fused import train_together
+from jacexp.train.fused import _equally_far, train_together
 from jacexp.train.job import identify
 from jacexp.train.recorder import Recorder
 from jacexp.train.resume import Resume
@@ -266,3 +267,14 @@ def test_a_stack_that_goes_on_draws_the_masks_of_its_epoch_and_batch(monkeypatch
     for n, means in enumerate(stack.sums.means()):
         own = Batch(*(t[3 * n : 3 * n + 3] for t in of))
         assert means["loss"] == pytest.approx(alone[n].training_step(own, 2).item())
+
+
+def test_runs_go_on_together_only_from_the_same_batch_of_the_same_epoch(tmp_path):
+    jobs = []
+    for name, epoch, batches in (("a", 1, 2), ("b", 1, 3), ("c", 1, 2), ("d", 2, 2)):
+        directory = RunDirectory(tmp_path / name)
+        directory.path.mkdir()
+        Resume(epoch, batches).write(directory, {})
+        jobs.append(SimpleNamespace(directory=directory))
+    groups = [[job.directory.id for job in part] for part in _equally_far(jobs)]
+    assert groups == [["a", "c"], ["b"], ["d"]]
