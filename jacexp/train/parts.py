@@ -73,7 +73,7 @@ def own_network(cfg: DictConfig) -> dict[str, Any]:
     target, given = _own(cfg.model, RESERVED)
     if target is None:
         return {}
-    return {"name": _own_name(cfg.model, ARCHITECTURES), **check_network(target, given)}
+    return {"name": _own_name(cfg.model, ARCHITECTURES, "model"), **check_network(target, given)}
 
 
 def own_data(cfg: DictConfig) -> dict[str, Any]:
@@ -91,7 +91,10 @@ def own_data(cfg: DictConfig) -> dict[str, Any]:
     if given["path"] is None:
         del given["path"]
     found = imported(target, "dataset._target_")
-    return {"name": _own_name(cfg.dataset, NAMES), **checked_arguments(found, given, key="dataset")}
+    return {
+        "name": _own_name(cfg.dataset, NAMES, "dataset"),
+        **checked_arguments(found, given, key="dataset"),
+    }
 
 
 def own_arguments(cfg: DictConfig) -> dict[str, Any]:
@@ -110,10 +113,17 @@ def _own(part: DictConfig, reserved: Collection[str]) -> tuple[str | None, dict[
     return str(part._target_), {str(key): value for key, value in plain.items()}
 
 
-def _own_name(part: DictConfig, taken: Collection[str]) -> str:
+def _own_name(part: DictConfig, taken: Collection[str], key: str) -> str:
     """Return the name that was given, or that of the class or function where that would be the project's."""
     is_open = OmegaConf.is_missing(part, "name") or OmegaConf.is_interpolation(part, "name")
-    return str(part._target_).rpartition(".")[2] if is_open or part.name in taken else str(part.name)
+    name = str(part._target_).rpartition(".")[2] if is_open or part.name in taken else str(part.name)
+    if name.lower() in taken:  # tables of the papers would count its runs as theirs
+        raise ConfigError(
+            f"{key}._target_={part._target_} would be reported as {name}: set {key}.name to another"
+        )
+    if not name.strip() or set(name) & set("/,"):
+        raise ConfigError(f"{key}.name='{name}': choose a name without slashes and commas")
+    return name
 
 
 def network(cfg: DictConfig) -> dict[str, Any]:

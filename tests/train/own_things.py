@@ -49,6 +49,10 @@ class Perceptron(nn.Module):
         return self.layers(x)
 
 
+class LeNet(Perceptron):
+    pass
+
+
 class Pair(Perceptron):
     def forward(self, x):
         return super().forward(x), x
@@ -91,6 +95,10 @@ def vectors(n: int = 60, d: int = 4, n_classes: int = 3, top: float = 1.0):
     noise = np.random.default_rng(0).uniform(-0.2, 0.2, (n, d))
     x = np.clip(corners + noise, 0, top)
     return x, y, x[:20], y[:20]
+
+
+def mnist():
+    return vectors()
 
 
 def pictures(n: int = 60, channels: int = 2, layout: str = "tensor"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jacexp.data import load, split
-from jacexp.errors import JacexpError
+from jacexp.errors import ConfigError, JacexpError
 from jacexp.evaluate.frozen import EvaluationError
 from jacexp.evaluate.stored import evaluate_run, matching
 from jacexp.train import job
@@ -63,6 +63,8 @@ KEYS = {
     "dataset.path=x.npz": "dataset.path is unknown",
     "model=lenet": "model=lenet takes images, and these are vectors (4,): choose model=mlp",
     "data.augment=affine": "data.augment=affine is for images, and vectors has vectors",
+    "dataset.name=a/b": "dataset.name='a/b': choose a name without slashes and commas",
+    "dataset.name=''": "dataset.name='': choose a name",
     "data.subset=1000": "subset=1000 must lie between 1 and the 60 training images of vectors",
 }
 
@@ -73,6 +75,13 @@ def test_a_wrong_key_is_refused_in_one_line(configure, word):
     with pytest.raises(JacexpError) as refused:
         prepare(configure("+method=none", *words, word))
     assert KEYS[word] in str(refused.value)
+
+
+def test_data_of_ones_own_cannot_be_reported_as_a_published_set(configure):
+    words = (*SHORT, f"+dataset._target_={HERE}.mnist", "model=mlp")
+    with pytest.raises(ConfigError, match=r"would be reported as mnist: set dataset\.name to another"):
+        identify(configure("+method=none", *words))
+    assert identify(configure("+method=none", *words, "dataset.name=mine")).cfg.dataset.name == "mine"
 
 
 def test_the_name_of_a_run_holds_the_arguments_and_the_content(configure, monkeypatch):

@@ -39,6 +39,8 @@ WRONG = {
     f"{HERE}.Scaled": "Scaled.scale has no initial value",
     f"{HERE}.Broken": "cannot be made: no such file",
     f"{HERE}.Named": "takes an argument filters, and model.filters is a key of jacexp's own: rename it",
+    f"{HERE}.LeNet": "would be reported as LeNet: set model.name to another",
+    f"{HERE}.Residual model.name='a,b'": "model.name='a,b': choose a name without slashes and commas",
     "torch.nn.Linear +model.out_features=10": "Linear fails in eval mode on a batch (2, 1, 28, 28)",
     "torch.nn.Flatten": "Flatten has no parameters",
     f"{HERE}.Perceptron +model.layer=batch_norm data.subset=41": "fails in train mode on a batch (1, 1, 28, 28)",
