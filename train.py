@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from jacexp.train.commandline import checked_arguments, refused, reported
 from jacexp.train.config import register
 from jacexp.train.keys import check_keys
+from jacexp.train.result import objective
 from jacexp.train.run import run
 from jacexp.train.stop import stop_signals
 
@@ -22,11 +23,11 @@ register()
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
-def main(cfg: DictConfig) -> str:
-    """Train what the configuration describes and return how it ended: done or diverged."""
+def main(cfg: DictConfig) -> float:
+    """Train what the configuration describes and return its validation loss, infinite if it diverged."""
     with refused():
         check_keys(HydraConfig.get(), "hydra.")
-        return str(run(cfg)["status"])
+        return objective(run(cfg))
 
 
 if __name__ == "__main__":

@@ -41,15 +41,15 @@ class JacexpLauncher(Launcher):
     def _train(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         from jacexp.sweep.launch import launch
         from jacexp.sweep.launchers import make_executor
+        from jacexp.train.result import objective
 
         loader, folder = self.hydra_context.config_loader, Path(self.config.hydra.sweep.dir)
         make = partial(make_executor, self.executor, folder, largest=self.largest, **self.settings)
         entries = launch(self.config, loader, job_overrides, make, fuse=self.fuse, largest=self.largest)
         returns = []
         for entry, words in zip(entries, job_overrides, strict=True):
-            result = entry.over()
             job = JobReturn(overrides=words, cfg=entry.planned.cfg, status=JobStatus.COMPLETED)
-            job.return_value = str(result["status"])
+            job.return_value = objective(entry.over())
             returns.append(job)
         return returns
 

@@ -80,7 +80,8 @@ def check_keys(cfg: DictConfig, prefix: str = "") -> None:
         ConfigError: for the first one, with the key that it may have meant.
     """
     for key in _added(cfg, prefix):
-        if key == "hydra.env":  # Hydra's own group, which its class does not declare
+        # Groups that the classes of Hydra and of its Optuna sweeper do not declare.
+        if key == "hydra.env" or key.startswith("hydra.sweeper.sampler."):
             continue
         raise ConfigError(no_such_key(key, key, list(known_keys(cfg, prefix))))
 

@@ -1,6 +1,7 @@
 """What every run writes, however it is trained: its configuration at the start; network, row and result at the end."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -118,6 +119,11 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
     write_json(job.directory / "result.json", result)
     merge_runs(job.directory.results, [job.directory])
     return result
+
+
+def objective(result: Mapping[str, Any]) -> float:
+    """Return what a sweeper minimises: the validation loss in nats, infinite for a run that diverged."""
+    return result["row"]["val_loss"] if result["status"] == "done" else math.inf
 
 
 def summary(result: Mapping[str, Any]) -> str:
