@@ -1,6 +1,7 @@
 """What the parts of a configuration stand for: its method, network, data set and optimiser, and its name."""
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,7 @@ from jacexp.methods.optim import Recipe
 from jacexp.models.architectures import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
 from jacexp.targets import checked_arguments, imported
+from jacexp.train.config import METHODS
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -35,13 +37,25 @@ def method_class(cfg: DictConfig) -> type[RegularizedModule]:
         The class.
 
     Raises:
-        ConfigError: if there is no such class, or it is not a RegularizedModule.
+        ConfigError: if there is no such class, it is not a RegularizedModule, or not the one of its name.
     """
     target = str(cfg.method.get("_target_"))
     found = imported(target, "method._target_")
     if not isinstance(found, type) or not issubclass(found, RegularizedModule):
         raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
+    name = str(cfg.method.get("name"))
+    if (usual := _target_of(name)) and not issubclass(found, imported(usual, "method._target_")):
+        raise ConfigError(
+            f"method.name={name} is that of {usual}, not of {target}: set method.name to another"
+        )
     return found
+
+
+@cache
+def _target_of(name: str) -> str | None:
+    """Return the class of a method of the project's, None for any other name."""
+    path = METHODS / f"{name}.yaml"
+    return str(OmegaConf.load(path).method["_target_"]) if path.is_file() else None
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:

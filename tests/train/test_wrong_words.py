@@ -72,6 +72,7 @@ VALUES = {
     "method.detach=perhaps": "method.detach=perhaps: choose true or false",
     "method._target_=os.system": "method._target_=os.system is not a jacexp.methods.RegularizedModule",
     "method._target_=here.There": "method._target_=here.There cannot be imported",
+    "method.name=frob": "method.name=frob is that of jacexp.methods.frob.FrobeniusNorm, not of jacexp.methods.spec",
     "train.lr=nan": "train.lr=nan must be a finite number above 0",
     "train.lr=inf": "train.lr=inf must be a finite number above 0",
     "train.lr=0": "train.lr=0.0 must be a finite number above 0",
