@@ -69,6 +69,25 @@ def test_imports_point_down(path):
             assert RANK[target] < RANK[own], f"{path} imports {target}, which is not below {own}"
 
 
+PACKAGES = {module_name(path.parent) for path in FILES if path.name == "__init__.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_name_is_imported_from_where_it_is_defined(path):
+    for name in imports(path):
+        package, _, own = name.rpartition(".")
+        if package in PACKAGES and path.name != "__init__.py":
+            folder = ROOT.joinpath(*package.split("."))
+            defined = (folder / f"{own}.py").exists() or (folder / own).is_dir()
+            assert defined or not re_exports(folder / "__init__.py", own), (
+                f"{path} takes {own} from {package}"
+            )
+
+
+def re_exports(path: Path, name: str) -> bool:
+    return any(target.rpartition(".")[2] == name for target in imports(path))
+
+
 def test_the_rules_see_an_import_that_points_up(tmp_path):
     source = tmp_path / "bad.py"
     source.write_text(
