@@ -1,6 +1,7 @@
 """Evaluate stored runs: python scripts/evaluate.py eval=white_noise [dataset=fmnist] [method=spec,none] [seed=0,1].
 
-eval=NAME         white_noise, pgd, tpgd, square, autoattack, adversarial, gaussian, boundary, jacobian or accuracy
+eval=NAME         white_noise, pgd, tpgd, square, autoattack, autoattack_quick, adversarial, gaussian, boundary,
+                  jacobian or accuracy
 COLUMN=A,B        only runs with these values in a column of runs.csv: dataset, method, seed, lam, ...
 eval.KEY=VALUE    a setting of the evaluation, as in conf/eval/NAME.yaml
 paths.results=DIR, paths.data=DIR, device=auto|cpu|gpu

@@ -10,7 +10,7 @@ from jacexp.evaluate.noise import gaussian, white_noise
 from jacexp.evaluate.pgd import pgd, tpgd
 from jacexp.evaluate.registry import EVALUATIONS, Evaluation, Outcome, evaluate, find
 from jacexp.evaluate.samples import Samples, check_samples
-from jacexp.evaluate.torchattacks import autoattack, square
+from jacexp.evaluate.torchattacks import autoattack, autoattack_quick, square
 
 __all__ = [
     "EVALUATIONS",
@@ -21,6 +21,7 @@ __all__ = [
     "accuracy",
     "adversarial",
     "autoattack",
+    "autoattack_quick",
     "boundary",
     "check_samples",
     "cross_checks",

@@ -13,7 +13,11 @@ TOLERATED = 0.01
 Z = 3.0
 """Standard deviations beyond which a difference is no accident."""
 
-COMPARED = (("pgd", "square", "black_box_stronger"), ("autoattack", "pgd", "weaker_than_pgd"))
+COMPARED = (
+    ("pgd", "square", "black_box_stronger"),
+    ("autoattack", "pgd", "weaker_than_pgd"),
+    ("autoattack_quick", "pgd", "weaker_than_pgd"),
+)
 """An attack, another that should not leave fewer samples right, and the flag if it does."""
 
 
@@ -78,7 +82,7 @@ def cross_checks(curves: pd.DataFrame) -> pd.DataFrame:
         A copy with the flags added to ``check``; flags that are there already are not added again.
     """
     curves = curves.copy()
-    attacks = curves[curves["eval"].isin(["pgd", "square", "autoattack"])]
+    attacks = curves[curves["eval"].isin([name for pair in COMPARED for name in pair[:2]])]
     attacks = attacks.assign(
         delta=attacks["settings"].map(lambda text: json.loads(text)["delta"]), row=attacks.index
     )

@@ -18,7 +18,7 @@ from jacexp.evaluate.noise import gaussian, white_noise
 from jacexp.evaluate.pgd import pgd, tpgd
 from jacexp.evaluate.samples import Progress, check_samples
 from jacexp.evaluate.settings import check
-from jacexp.evaluate.torchattacks import autoattack, square
+from jacexp.evaluate.torchattacks import autoattack, autoattack_quick, square
 from jacexp.models.network import Network
 
 
@@ -115,6 +115,7 @@ EVALUATIONS = {
     "tpgd": Evaluation(tpgd, "steps", PAPER_STEPS),
     "square": Evaluation(square, "queries", (0, 10, 30, 100, 300, 1000), sampling=("n_samples",)),
     "autoattack": Evaluation(autoattack, sampling=("n_samples",)),
+    "autoattack_quick": Evaluation(autoattack_quick, sampling=("n_samples",)),
     # Johansson et al., Figures 4 and 5
     "boundary": Evaluation(boundary),
     "jacobian": Evaluation(jacobian),

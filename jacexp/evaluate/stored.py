@@ -214,7 +214,7 @@ def curves_by_run(
     """Gather what an evaluation has measured on some runs: one row a run, one column a point.
 
     Returns:
-        Shares of right answers, or means of the statistic where nothing is counted.
+        Shares of right answers, or means of the statistic where nothing is counted, with the flags of self-checks.
     """
     evaluation = find(name)
     cells: dict[tuple[str, str, float], dict[str, str]] = {}
@@ -225,7 +225,8 @@ def curves_by_run(
                 point = (p["statistic"], p["variable"], float(p["value"] or 0))
                 right = f"{int(p['n_correct']) / int(p['n']):.2%}" if p["n_correct"] else ""
                 mean = f"{float(p['mean']):.4g}" if p["mean"] else "–"
-                cells.setdefault(point, {})[str(run)] = right or mean
+                flags = f" ({p['check']})" if p["check"] else ""
+                cells.setdefault(point, {})[str(run)] = (right or mean) + flags
     columns = {_heading(*point): column for point, column in sorted(cells.items())}
     return pd.DataFrame(columns, index=[str(run) for run in runs]).fillna("–")
 

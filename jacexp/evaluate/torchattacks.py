@@ -84,15 +84,15 @@ def autoattack(
     samples: Samples,
     *,
     delta: Positive = 32 / 255,
-    steps: AtLeastOne = 10,
+    steps: AtLeastOne = 100,
     seed: Seed = 0,
     chunk: AtLeastOne = 250,
 ) -> pd.DataFrame:
     """Count what stays right under ``torchattacks.AutoAttack``, standard, L∞ (Croce and Hein 2020).
 
     APGD on the cross-entropy, targeted APGD on the difference of logits ratio, targeted FAB, and Square with 5000
-    queries, one after the other on what is still right. The library gives APGD and FAB 10 steps, a tenth of
-    AutoAttack's own 100: ``steps=100`` is comparable with published numbers.
+    queries, one after the other on what is still right. With AutoAttack's own 100 steps, on all images, it is
+    comparable with published numbers.
 
     Args:
         samples: of a network with at least 4 classes.
@@ -125,6 +125,19 @@ def autoattack(
     correct = correct_under(samples, attack, chunk=chunk, seed=seed, stream="autoattack")
     rows = [{"variable": "epsilon", "value": delta, **count(correct)}]
     return points(rows, threat=f"pixels within Linf {delta:.4g}, clipped to [0,1]")
+
+
+@checked
+def autoattack_quick(
+    samples: Samples,
+    *,
+    delta: Positive = 32 / 255,
+    steps: AtLeastOne = 10,
+    seed: Seed = 0,
+    chunk: AtLeastOne = 250,
+) -> pd.DataFrame:
+    """Count what stays right under `autoattack` with the 10 steps that torchattacks gives APGD and FAB."""
+    return autoattack(samples, delta=delta, steps=steps, seed=seed, chunk=chunk)
 
 
 class Float32(nn.Module):

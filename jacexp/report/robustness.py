@@ -19,6 +19,7 @@ EVALUATIONS = {
     "tpgd": "steps",
     "square": "queries",
     "autoattack": "ε",
+    "autoattack_quick": "ε",
 }
 """The evaluations that count correct answers, and what their axis is called."""
 

@@ -23,11 +23,12 @@ SETTINGS = {
     "tpgd": {"steps": [0, 1, 4], "eta": 0.05},
     "square": {"queries": [0, 5, 20], "chunk": 40},
     "autoattack": {"delta": 0.5, "steps": 3, "chunk": 40},
+    "autoattack_quick": {"delta": 0.5, "steps": 2, "chunk": 40},
     "boundary": {"n_directions": 40, "tolerance": 0.1},
     "jacobian": {"n_iter": 3},
 }
 NAMES = list(SETTINGS)
-BATCHED = [name for name in NAMES if name not in ("square", "autoattack")]
+BATCHED = [name for name in NAMES if name not in ("square", "autoattack", "autoattack_quick")]
 X, Y = images(70)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchattacks
 
-from jacexp.evaluate import autoattack, check_samples, pgd, square
+from jacexp.evaluate import autoattack, autoattack_quick, check_samples, pgd, square
 from jacexp.evaluate.frozen import EvaluationError
 from jacexp.random import make_generator
 from tests.evaluate.nets import convnet, images, random_linear
@@ -47,11 +47,11 @@ def test_square_is_bounded_by_the_optimum_on_a_linear_classifier():
     assert counts[0] == 60 > counts[1] >= counts[2] >= optimum
 
 
-def test_autoattack_has_the_count_of_torchattacks_standard():
+def test_the_quick_autoattack_has_the_count_of_torchattacks():
     net, x, y = small()
     standard = partial(torchattacks.AutoAttack, net, eps=DELTA, n_classes=4)
     expected = library_count(standard, net, x, y, "autoattack", 40)
-    ours = autoattack(check_samples(net, x, y), delta=DELTA, chunk=40)
+    ours = autoattack_quick(check_samples(net, x, y), delta=DELTA, chunk=40)
     assert ours["n_correct"].tolist() == [expected]
     assert expected <= pgd(check_samples(net, x, y), steps=[40], delta=DELTA, eta=0.01)["n_correct"][0]
 
@@ -65,8 +65,8 @@ def settings_of(attack) -> dict:
     }
 
 
-@pytest.mark.parametrize("steps", [10, 3])
-def test_autoattack_is_made_of_the_librarys_standard_attacks(steps, monkeypatch):
+@pytest.mark.parametrize(("attack", "steps"), [(autoattack, 100), (autoattack_quick, 10)])
+def test_autoattack_is_made_of_the_librarys_standard_attacks(attack, steps, monkeypatch):
     net, x, y = small()
     standard = torchattacks.AutoAttack(net, eps=DELTA, n_classes=4)._autoattack.attacks
     ours = []
@@ -77,7 +77,7 @@ def test_autoattack_is_made_of_the_librarys_standard_attacks(steps, monkeypatch)
             super().__init__(attacks)
 
     monkeypatch.setattr(torchattacks, "MultiAttack", Listing)
-    autoattack(check_samples(net, x[:10], y[:10]), delta=DELTA, steps=steps)
+    attack(check_samples(net, x[:10], y[:10]), delta=DELTA)
     expected = [settings_of(attack) for attack in standard]
     assert all("steps" in settings for settings in expected[:3])
     assert ours == [settings | {"steps": steps} if "steps" in settings else settings for settings in expected]

@@ -129,6 +129,24 @@ def test_what_was_measured_is_printed_and_where_it_went(script, tmp_path, capsys
     assert err == "1/1 digits, spec, lam 0.01, seed 0 (spec-0): 2 points\n"
 
 
+def test_flags_of_self_checks_are_printed(script, tmp_path, capsys):
+    add_run(tmp_path)
+    script.start(*NOISE)
+    path = tmp_path / "curves.csv"
+    path.write_text(path.read_text().replace(',,,,,,,"{', ',,,,,,zero_gradient=9,"{'))
+    capsys.readouterr()
+    script.start(*NOISE)
+    assert capsys.readouterr().out.count("% (zero_gradient=9)") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("autoattack", (100, None)), ("autoattack_quick", (10, 1000))]
+)
+def test_autoattack_is_standard_unless_called_quick(script, name, expected):
+    cfg, _ = script.configure([f"eval={name}"])
+    assert (cfg["settings"]["steps"], cfg["settings"]["n_samples"]) == expected
+
+
 def test_where_nothing_could_be_measured_no_table_is_printed(script, tmp_path, capsys):
     (add_run(tmp_path) / "last.ckpt").unlink()
     assert script.start(*NOISE) == 1
