@@ -12,12 +12,14 @@ def require_batch(x: Any) -> None:
     """Check a network's input.
 
     Raises:
-        ConfigError: unless x is a tensor of floating-point numbers.
+        ConfigError: unless x is a tensor of floating-point numbers, (B, *in).
     """
     if not isinstance(x, Tensor):
         raise ConfigError(f"x is a {type(x).__name__}, not a tensor: pass torch.as_tensor(x)")
     if not x.is_floating_point():
         raise ConfigError(f"x is {x.dtype}: derivatives need floating-point input, for example x.float()")
+    if x.ndim < 2:
+        raise ConfigError(f"x has shape {tuple(x.shape)}; it needs (B, *in), for one sample x[None]")
 
 
 def require_logits(z: Any, x: Tensor) -> Tensor:

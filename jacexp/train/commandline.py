@@ -34,8 +34,8 @@ def checked_arguments(arguments: list[str]) -> list[str]:
         The arguments, flags last.
 
     Raises:
-        ConfigError: for a word without a key, a key that is removed or given twice, several methods at once, or a
-            hyper-parameter that the method does not have, with the right way to do it.
+        ConfigError: for a word without a key, a key that is removed or given twice, several methods at once, a
+            protocol's label, or a hyper-parameter that the method does not have, with the right way to do it.
     """
     for word in arguments:
         if word.startswith("~") and not word.startswith("~grid."):
@@ -50,6 +50,8 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     for word, key, value in pairs:
         if key in GROUPS and NO_NAME.fullmatch(value):
             raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
+        if key in ("protocol.name", "protocol.paper"):
+            raise ConfigError(f"{word} would label runs only; choose a protocol by protocol=NAME")
         if key.startswith("method."):
             _check_hyperparameter(chosen, key, word)
     overrides = [a for a in arguments if a[:1] == "~" or ("=" in a and a[:1] != "-")]

@@ -243,9 +243,10 @@ def test_a_network_must_return_one_tensor(compute, pack, kind):
         (images().numpy(), "x is a ndarray, not a tensor"),
         ([[0.0, 1.0]], "x is a list, not a tensor"),
         ((255 * images()).to(torch.uint8), "x is torch.uint8: derivatives need floating-point"),
+        (images()[0, 0, 0], r"it needs \(B, \*in\)"),
         ((255 * images()).long(), "x is torch.int64"),
     ],
-    ids=["numpy", "list", "bytes", "integers"],
+    ids=["numpy", "list", "bytes", "one sample", "integers"],
 )
 def test_the_input_must_be_a_tensor_of_floats(engine, x, says):
     for compute in (linearize, spectral_norm, frobenius_norm, exact_jacobian):

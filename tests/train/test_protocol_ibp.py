@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from jacexp.data import Batch, Tangents
-from jacexp.errors import ConfigError, DataError
+from jacexp.errors import ConfigError
 from jacexp.models import ARCHITECTURES
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
@@ -222,12 +222,12 @@ def test_wrong_tangents_are_refused_before_anything_is_written(configure, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_set_without_spatial_axes_is_refused_by_name(configure, tmp_path):
+def test_vectors_are_refused_by_a_network_of_images(configure, tmp_path):
     path = tmp_path / "flat.npz"
     x, y = np.zeros((40, 64), np.uint8), np.arange(40) % 3
     np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
     words = ("+method=tbp", "dataset=npz", f"dataset.path={path}", "data.subset=null", "data.holdout=0.2")
-    with pytest.raises(DataError, match=r"flat\.npz: x_train has shape \(40, 64\); make it \(N, H, W\)"):
+    with pytest.raises(ConfigError, match=r"takes images, and these are vectors \(64,\): choose model=mlp"):
         run(configure(*words, results=tmp_path / "results"))
     assert not (tmp_path / "results").exists()
 

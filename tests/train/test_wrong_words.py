@@ -141,6 +141,7 @@ WORDS = {
     "+method=spec dataset=null": "dataset=null: there is no such choice",
     "+method=spec dataset=npz": "dataset.path=FILE.npz",
     "+method=spec model=alexnet": "model=alexnet: there is no such choice; model is one of convnet_cifar,",
+    "+method=spec protocol.name=ibp": "protocol.name=ibp would label runs only; choose a protocol by protocol=NAME",
     "+method=spec protocol=mine": "protocol=mine: there is no such choice; protocol is one of ibp, own,",
     "+method=spec logger=paper": "logger=paper: there is no such choice; logger is one of tensorboard",
     "+method=spec seed=0,1": "seed=0,1 has several values; add -m to train each of them",
