@@ -183,6 +183,9 @@ def test_dead_network_has_zero_penalty_and_finite_gradients(method):
 
 def test_autocast_runs_the_passes_in_bfloat16():
     net, x = body("vgg").float(), X.float()
+    for layer in net.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()  # the two would draw masks of their own
     of_method = objective("frob", dtype=torch.float32)
     exact = value_and_grads(net, x, Y, of_method)
     with torch.autocast("cpu", torch.bfloat16):
@@ -190,7 +193,7 @@ def test_autocast_runs_the_passes_in_bfloat16():
     parts.loss.backward()
     assert parts.logits.dtype == torch.bfloat16
     assert net[0].weight.grad.dtype == torch.float32
-    assert float(parts.cross_entropy.mean() / exact[0].cross_entropy.mean()) == pytest.approx(1, rel=0.2)
+    assert float(parts.cross_entropy.mean() / exact[0].cross_entropy.mean()) == pytest.approx(1, rel=0.02)
 
 
 @pytest.mark.parametrize(
