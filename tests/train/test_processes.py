@@ -108,7 +108,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure):
 
 
 def start(*words, results):
-    command = [sys.executable, str(TRAIN), "+method=spec", "train.device=cpu", *SHORT, *words]
+    given = {word.partition("=")[0] for word in words}
+    short = [word for word in SHORT if word.partition("=")[0] not in given]
+    command = [sys.executable, str(TRAIN), "+method=spec", "train.device=cpu", *short, *words]
     return subprocess.Popen(
         [*command, f"paths.results={results}"],
         cwd=results,
