@@ -19,6 +19,17 @@ class Select(Rule):
     I counts in the order of the memory, over the whole batch, since a one-dimensional gather is the fastest.
     """
 
+    def __init__(self, layer: Any) -> None:
+        """Check that the layer has one output.
+
+        Raises:
+            NoRuleError: for one that returns its indices.
+        """
+        if layer.return_indices:
+            raise NoRuleError(
+                f"{type(layer).__name__}(return_indices=True) has two outputs, and a rule has one"
+            )
+
     def keep(self, x: Tensor, indices: Tensor) -> None:
         """Keep I, which PyTorch gives as positions in each flattened image."""
         self.batch, channels = x.shape[:2]
@@ -71,13 +82,8 @@ class MaxPool2d(Select):
     """Table 4."""
 
     def __init__(self, layer: nn.MaxPool2d) -> None:
-        """Read the windows.
-
-        Raises:
-            NoRuleError: for a layer that returns its indices.
-        """
-        if layer.return_indices:
-            raise NoRuleError("MaxPool2d(return_indices=True) has two outputs, and a rule has one")
+        """Read the windows."""
+        super().__init__(layer)
         self.window = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,13 +98,8 @@ class AdaptiveMaxPool2d(Select):
     """The maximum of each of a fixed number of windows."""
 
     def __init__(self, layer: nn.AdaptiveMaxPool2d) -> None:
-        """Read the output's size.
-
-        Raises:
-            NoRuleError: for a layer that returns its indices.
-        """
-        if layer.return_indices:
-            raise NoRuleError("AdaptiveMaxPool2d(return_indices=True) has two outputs, and a rule has one")
+        """Read the output's size."""
+        super().__init__(layer)
         self.size: Any = layer.output_size
 
     def forward(self, x: Tensor) -> Tensor:
