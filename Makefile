@@ -50,7 +50,7 @@ types: setup ## static types
 WHERE = $(if $(RESULTS),'paths.results=$(RESULTS)')
 
 .PHONY: reproduce-tables
-reproduce-tables: setup ## every table and the scorecard, from stored results; RESULTS=DIR reads others
+reproduce-tables: setup ## every table and the scorecard, from the reference results and yours; RESULTS=DIR reads that folder alone
 	$(PY) scripts/tables.py $(WHERE)
 
 .PHONY: figures

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from jacexp.errors import StoreError
+from jacexp.report.beside import read_results
 from jacexp.report.schema import CONFIG, Store, read_store
+from jacexp.store.folders import OWN, REFERENCE, is_reference
 from jacexp.store.tables import CURVES, RUNS, STRENGTHS, Kind
 
 
@@ -21,8 +23,11 @@ class Results(NamedTuple):
     """One row a point of a curve."""
 
 
-def load(folder: str | Path = "results") -> Results:
+def load(folder: str | Path | None = None) -> Results:
     """Read the runs and curves of a folder of results; see `tidy` for the columns.
+
+    Args:
+        folder: which is read alone; by default the user's own, ``my_results``, beside the reference results.
 
     Returns:
         Runs and curves.
@@ -30,13 +35,19 @@ def load(folder: str | Path = "results") -> Results:
     Raises:
         StoreError: for a folder without a result, or a table that is damaged.
     """
-    return tidy(read_store(Path(folder)))
+    if folder is not None:
+        return tidy(read_store(Path(folder)))
+    store = read_results(OWN, REFERENCE)
+    if store.damage:
+        raise StoreError(f"{store.damage}; load({str(REFERENCE)!r}) reads the reference alone")
+    return tidy(store)
 
 
 def tidy(store: Store) -> Results:
     """Type the columns of a store's tables and add what analyses group by.
 
-    Counts are ``Int64`` and numbers ``float64``. Runs get ``strength`` (lam, beta or epsilon), ``val_accuracy``,
+    Counts are ``Int64`` and numbers ``float64``. Both get ``source``: ``yours``, or ``reference`` for what the project
+    ships. Runs get ``strength`` (lam, beta or epsilon), ``val_accuracy``,
     ``val_error``, ``test_accuracy`` and ``test_error`` in percent, and a column for each switch and each argument of
     one's own, called as on the command line: ``method.n_iter``, ``model.width``, ``dataset.n``. Points of curves get
     ``accuracy`` and ``error`` in percent, each setting of their evaluation (``eval.delta``), and how their run was
@@ -51,10 +62,13 @@ def tidy(store: Store) -> Results:
     runs = _typed(store.runs, RUNS)
     rates = {**_rates(runs, "val_", "_val"), **_rates(runs, "test_", "_test")}
     options = _unpacked(runs["options"], "method.", store.root / "runs.csv")
-    runs = runs.assign(strength=_strength(runs), **rates).join(options)
+    runs = runs.assign(strength=_strength(runs), source=_source(store, runs), **rates).join(options)
     settings = _unpacked(store.curves["settings"], "eval.", store.root / "curves.csv")
     curves = _typed(store.curves, CURVES)
-    curves = curves.assign(strength=_strength(curves), **_rates(curves, "", "")).join(settings)
+    curves = curves.assign(
+        strength=_strength(curves), source=_source(store, curves), **_rates(curves, "", "")
+    )
+    curves = curves.join(settings)
     trained = ["run", *(c for c in (*CONFIG, *options) if c not in curves)]
     return Results(runs, curves.merge(runs[trained], on="run", how="left"))
 
@@ -62,6 +76,12 @@ def tidy(store: Store) -> Results:
 def _typed(table: pd.DataFrame, schema: Mapping[str, Kind]) -> pd.DataFrame:
     counts = [name for name, kind in schema.items() if kind == "count"]
     return table.astype(dict.fromkeys(counts, "Int64")).reset_index(drop=True)
+
+
+def _source(store: Store, table: pd.DataFrame) -> pd.Series:
+    if store.reference is None:
+        return pd.Series("reference" if is_reference(store.root) else "yours", index=table.index)
+    return table["run"].isin(store.yours).map({True: "yours", False: "reference"})
 
 
 def _strength(table: pd.DataFrame) -> pd.Series:

@@ -33,6 +33,7 @@ from jacexp.benchmark.steps import ENGINES, IMAGES, METHODS, MODULES, Case, meas
 from jacexp.benchmark.sweeps import modes, network_steps_per_second
 from jacexp.errors import ConfigError
 from jacexp.report.schema import read_table
+from jacexp.store.folders import OWN
 from jacexp.store.provenance import provenance
 from jacexp.store.tables import TIMING, append_rows
 
@@ -85,9 +86,7 @@ def run_step(arguments: argparse.Namespace) -> None:
     report = {**provenance(arguments.device), "repetitions": arguments.repetitions}
     text = "\n".join(f"{key}: {value}  " for key, value in report.items()) + f"\n\n{table(rows)}\n"
     print(text)
-    if arguments.results:
-        stored = [timing_row(row, report) for row in rows]
-        append_rows(arguments.results / "timing.csv", stored, TIMING)
+    append_rows(arguments.results / "timing.csv", [timing_row(row, report) for row in rows], TIMING)
     if arguments.out:
         arguments.out.with_suffix(".json").write_text(json.dumps({**report, "steps": rows}, indent=1) + "\n")
         arguments.out.with_suffix(".md").write_text(text)
@@ -109,7 +108,11 @@ def add_step(commands: Any) -> None:
     step.add_argument("--memory", action="store_true", help="measure each step's peak of tensor memory too")
     step.add_argument("--out", type=Path, help="write NAME.json and NAME.md", metavar="NAME")
     step.add_argument(
-        "--results", type=Path, help="append to DIR/timing.csv, which the figures read", metavar="DIR"
+        "--results",
+        type=Path,
+        default=OWN,
+        help="append to DIR/timing.csv, which the figures read (default: my_results)",
+        metavar="DIR",
     )
     step.set_defaults(run=run_step)
 

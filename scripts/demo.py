@@ -15,6 +15,7 @@ from jacexp.errors import ConfigError
 from jacexp.evaluate import check_samples, white_noise
 from jacexp.report.style import add_legend, column_style, draw_band, figure
 from jacexp.store.checkpoint import load_network
+from jacexp.store.folders import OWN
 from jacexp.store.runs import RunDirectory
 from jacexp.train.config import register
 from jacexp.train.job import prepare
@@ -34,7 +35,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     if words:
         raise ConfigError(f"the demo takes no arguments, but was given {words[0]!r}; train.py takes many")
-    results = ROOT / "results" / "demo"
+    results = ROOT / OWN / "demo"
     register()
     curves = pd.concat([curve(method, seed, results) for method in METHODS for seed in SEEDS])
     curves["accuracy"] = curves["n_correct"] / curves["n"]

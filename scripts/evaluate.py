@@ -6,12 +6,13 @@ COLUMN=A,B        only runs with these values in a column of runs.csv: dataset, 
 eval.KEY=VALUE    a setting of the evaluation, as in conf/eval/NAME.yaml
 paths.results=DIR, paths.data=DIR, device=auto|cpu|gpu
 
-What results/curves.csv has already is not measured again.
+What curves.csv of your results (my_results) has already is not measured again. The networks of the reference results
+are not stored: train those first that you want to evaluate further.
 """
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from yaml import YAMLError
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
 from jacexp.arguments import pairs, run_script
-from jacexp.errors import ConfigError, JacexpError, did_you_mean
+from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
 from jacexp.evaluate import find
 from jacexp.evaluate.samples import Progress
-from jacexp.evaluate.stored import check_store, curves_by_run, evaluate_run, matching
+from jacexp.evaluate.stored import StoredRun, check_store, curves_by_run, evaluate_run, matching, n_shipped
+from jacexp.store.folders import OWN, REFERENCE
 from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS
 
@@ -72,7 +74,7 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
         given = OmegaConf.from_dotlist([f"{key}={value}" for key, value in ours.items()])
         defaults = {
             "eval": OmegaConf.load(EVALS / f"{name}.yaml"),
-            "paths": {"results": "results", "data": None},
+            "paths": {"results": str(OWN), "data": None},
             "device": "auto",
         }
         cfg = OmegaConf.to_container(OmegaConf.merge(defaults, given))
@@ -135,7 +137,7 @@ def main(words: Sequence[str]) -> int:
     find(name).settings("", settings)
     if root is not None and not root.is_dir():
         raise ConfigError(f"paths.data={root} is no folder")
-    runs, failed = matching(results, filters), 0
+    runs, failed = wanted_runs(results, filters), 0
     check_store(results)
     for error in merge_runs(results):
         print(f"warning: {error}", file=sys.stderr)
@@ -155,6 +157,24 @@ def main(words: Sequence[str]) -> int:
         print(table(curves))
     print(f"{len(runs) - failed} of {len(runs)} runs are evaluated; see {results / 'curves.csv'}")
     return int(failed > 0)
+
+
+def wanted_runs(results: Path, filters: Mapping[str, Sequence[str]]) -> list[StoredRun]:
+    """Find the runs that match, and say so where only the reference, which has no networks, has such runs.
+
+    Raises:
+        StoreError: if no run matches.
+    """
+    try:
+        return matching(results, filters)
+    except StoreError as error:
+        n = n_shipped(filters) if results == OWN else 0
+        if not n:
+            raise
+        raise StoreError(
+            f"{error}. {n} such runs are in the reference results, whose networks are not stored: train those first "
+            f"that you need, by the command in their row of {REFERENCE / 'runs.csv'}"
+        ) from error
 
 
 def table(curves: pd.DataFrame) -> str:

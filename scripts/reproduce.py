@@ -29,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever el
 
 from jacexp.arguments import Parser, run_script
 from jacexp.report.arguments import Arguments, parse
+from jacexp.report.beside import read_results
 from jacexp.report.schedule import Batch, schedule
-from jacexp.report.schema import read_store
 from jacexp.report.scorecard import scores
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import Sweep, narrowed, sweeps
+from jacexp.store.folders import OWN
 
 TRAIN = (sys.executable, str(Path(__file__).parents[1] / "train.py"))
 """What ``python train.py`` stands for in the plan's commands."""
@@ -53,7 +54,9 @@ Plan = Sequence[tuple[Sweep | Batch, str]]
 
 def plan(given: argparse.Namespace, arguments: Arguments, launcher: Sequence[str] = ()) -> Plan:
     """List what has runs to train: whole sweeps, or with ``--hours`` parts of them in the order of what they decide."""
-    selection = Selection(read_store(arguments.results, may_be_empty=True), arguments.select)
+    selection = Selection(
+        read_results(arguments.results, arguments.reference, may_be_empty=True), arguments.select
+    )
     names = {"table": given.table, "method": given.method, "dataset": given.dataset}
     found: Sequence[Sweep | Batch]
     if given.hours is None:
@@ -61,7 +64,7 @@ def plan(given: argparse.Namespace, arguments: Arguments, launcher: Sequence[str
     else:
         batches = schedule(selection, scores(selection))
         found = narrowed(batches, **names) if batches else []
-    elsewhere = [] if arguments.results == Path("results") else [f"paths.results={arguments.results}"]
+    elsewhere = [] if arguments.results == OWN else [f"paths.results={arguments.results}"]
     words = shlex.join([*elsewhere, *launcher])
     return [(item, _with(item.command, words)) for item in found]
 
@@ -212,7 +215,9 @@ def positive(text: str) -> float:
 def evaluations(planned: Plan, arguments: Arguments) -> list[str]:
     """List the commands that evaluate what a plan trains, for the rows of the scorecard that it decides."""
     wanted = {id_ for item, _ in planned if isinstance(item, Batch) for id_ in item.decides}
-    selection = Selection(read_store(arguments.results, may_be_empty=True), arguments.select)
+    selection = Selection(
+        read_results(arguments.results, arguments.reference, may_be_empty=True), arguments.select
+    )
     all_of_them = [c for score in scores(selection) if score.id in wanted for c in score.commands]
     return list(dict.fromkeys(c for c in all_of_them if "evaluate.py" in c))
 

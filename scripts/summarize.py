@@ -4,7 +4,9 @@ COLUMN=A,B        only runs with these values in a column: dataset, method, seed
 by=A,B            the columns whose values make a group; by default dataset,model,method,strength
 versus=VALUE      compare each group with the one that has this value in a column of by=, in pairs by seed
 out=FILE          write FILE.csv (numbers), FILE.tex or FILE.md instead of printing
-paths.results=DIR
+paths.results=DIR a folder that is read alone; by default yours, my_results, and the reference results with it
+reference=true    read the reference results beside that folder
+source=yours      only your runs, or by source=reference only those of the project
 
 Per group: runs, mean and standard deviation of the test accuracy, its 95 % interval, and the best by validation loss.
 """
@@ -19,14 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever el
 
 from jacexp.arguments import chosen, pairs, run_script
 from jacexp.errors import ConfigError, StoreError, did_you_mean
+from jacexp.report.arguments import folders
+from jacexp.report.beside import make_good, read_results
 from jacexp.report.markup import Document, latex, markdown
-from jacexp.report.schema import read_store
 from jacexp.report.summary import document, summary
 from jacexp.results import tidy
-from jacexp.store.merge import merge_runs
 from jacexp.store.runs import write_atomically
 
-SETTINGS = ("by", "versus", "out", "paths.results")
+SETTINGS = ("by", "versus", "out", "paths.results", "reference")
 BY = "dataset,model,method,strength"
 FORMATS = (".csv", ".tex", ".md")
 USAGE = "write COLUMN=VALUE, by=COLUMN,COLUMN, versus=VALUE or out=FILE; see --help"
@@ -43,11 +45,13 @@ def main(words: Sequence[str]) -> int:
         return 0
     given = pairs(words, USAGE)
     settings = {key: given.pop(key) for key in SETTINGS if key in given}
-    results, versus = Path(settings.get("paths.results", "results")), settings.get("versus")
+    (results, reference), versus = folders(settings), settings.get("versus")
     out = out_file(settings["out"]) if "out" in settings else None
-    for error in merge_runs(results):
+    for error in make_good(results, reference):
         print(f"warning: {error}", file=sys.stderr)
-    store = read_store(results)
+    store = read_results(results, reference)
+    if store.damage:
+        print(f"warning: your results are left out: {store.damage}", file=sys.stderr)
     for note in store.notes:
         print(f"note: {note}", file=sys.stderr)
     if store.runs.empty:

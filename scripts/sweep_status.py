@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
 from jacexp.errors import JacexpError
+from jacexp.store.folders import OWN
 from jacexp.sweep.status import Sweep, newest_sweep, troubles
 
 
@@ -23,8 +24,8 @@ def main() -> None:
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path("results"),
-        help="where to look for the newest (default: results)",
+        default=OWN,
+        help="where to look for the newest (default: my_results)",
     )
     parser.add_argument(
         "--watch", type=float, metavar="SECONDS", help="look again so often, until it is over"

@@ -44,13 +44,13 @@ def test_the_example_trains_and_evaluates_outside_of_the_checkout(project):
     groups = [line.split()[:3] for line in ended.stdout.split("test accuracy, %")[1].splitlines()[1:5]]
     settings = [(method, strength) for method in ("loss_ibp", "spec") for strength in ("0.01", "0.1")]
     assert groups == [[method, strength, "2"] for method, strength in settings]
-    with (folder / "results" / "runs.csv").open() as file:
+    with (folder / "my_results" / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert Counter(row["method"] for row in rows) == {"spec": 4, "loss_ibp": 4}
     assert {(row["status"], row["dataset"], row["model"]) for row in rows} == {
         ("done", "stripes", "stripes_resnet")
     }
-    with (folder / "results" / "curves.csv").open() as file:
+    with (folder / "my_results" / "curves.csv").open() as file:
         measured = Counter((row["run"], row["eval"]) for row in csv.DictReader(file))
     assert measured.keys() == {(row["run"], name) for row in rows for name in ("white_noise", "pgd")}
     assert all(n > 5 for n in measured.values())

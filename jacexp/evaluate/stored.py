@@ -22,6 +22,7 @@ from jacexp.evaluate.checks import cross_checks
 from jacexp.evaluate.registry import Outcome, evaluate, find
 from jacexp.evaluate.samples import Progress
 from jacexp.store.checkpoint import load_network
+from jacexp.store.folders import REFERENCE
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import RunDirectory, finished_runs, write_atomically
 from jacexp.store.tables import CURVES, DISTANCES, RUNS, STRENGTHS, append_rows
@@ -77,6 +78,19 @@ def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[Stored
     wanted = chosen([run.row for run in done], filters, results / "runs")
     found = [run for run, is_wanted in zip(done, wanted, strict=True) if is_wanted]
     return sorted(found, key=lambda r: [str(r.row[c]) for c in ("dataset", "method", *STRENGTHS, "seed")])
+
+
+def n_shipped(filters: Mapping[str, Sequence[str]]) -> int:
+    """Count the runs of the reference that match every filter."""
+    path = REFERENCE / "runs.csv"
+    if not path.is_file():
+        return 0
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return sum(chosen(rows, filters, path)) if rows else 0
+    except StoreError:
+        return 0
 
 
 def evaluate_run(

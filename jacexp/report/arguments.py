@@ -1,37 +1,42 @@
 """The few arguments of the report's scripts, written as everywhere: ``key=value``."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from jacexp.arguments import pairs
 from jacexp.errors import ConfigError, did_you_mean
+from jacexp.report.beside import make_good
 from jacexp.report.select import How
 from jacexp.report.write import Written
-from jacexp.store.merge import merge_runs
+from jacexp.store.folders import OWN, REFERENCE, is_reference
 
-Job = Callable[[Path, How], Written]
-"""Maps the folder of results and the way of selection to what it wrote."""
+Job = Callable[[Path, How, Path | None], Written]
+"""Maps the folder of results, the way of selection and the reference beside it to what it wrote."""
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Where the results are, and what hyper-parameters are selected on."""
 
-    results: Path = Path("results")
+    results: Path = OWN
     select: How = "holdout"
+    reference: Path | None = None
+    """The results that the project ships, where they are read too."""
 
 
-USAGE = "known are paths.results=DIR (or --results DIR) and select=holdout|paper"
+KEYS = ("paths.results", "reference", "select")
+USAGE = "known are paths.results=DIR (or --results DIR), reference=true|false and select=holdout|paper"
 
 
 def parse(words: Sequence[str]) -> Arguments:
     """Read the words of a command line.
 
     Args:
-        words: ``paths.results=DIR``, ``--results DIR``, ``--results=DIR``, ``select=holdout`` or ``select=paper``.
+        words: ``paths.results=DIR``, ``--results DIR``, ``--results=DIR``, ``reference=true`` or ``false``,
+            ``select=holdout`` or ``select=paper``.
 
     Returns:
         What they say.
@@ -45,30 +50,54 @@ def parse(words: Sequence[str]) -> Arguments:
         rest[at : at + 2] = [f"--results={rest[at + 1]}"]
     found = pairs([word.replace("--results=", "paths.results=", 1) for word in rest], USAGE)
     for key in found:
-        if key not in ("paths.results", "select"):
-            raise ConfigError(f"{key} is unknown{did_you_mean(key, ['paths.results', 'select'])}; {USAGE}")
+        if key not in KEYS:
+            raise ConfigError(f"{key} is unknown{did_you_mean(key, KEYS)}; {USAGE}")
     select = found.get("select", "holdout")
     if select not in get_args(How):
         raise ConfigError(f"select={select} is unknown{did_you_mean(select, get_args(How))}; {USAGE}")
-    results = Path(found.get("paths.results", "results"))
+    results, reference = folders(found)
+    return Arguments(results, "paper" if select == "paper" else "holdout", reference)
+
+
+def folders(given: Mapping[str, str]) -> tuple[Path, Path | None]:
+    """Find out which folders a command line asks for.
+
+    A folder that is named is read alone; the user's own by default is read beside the reference. ``reference=`` says
+    otherwise.
+
+    Args:
+        given: the values of ``paths.results`` and ``reference``, where they are given.
+
+    Returns:
+        The folder of results, and the reference or None.
+
+    Raises:
+        ConfigError: for results that are no folder, or a ``reference`` that is neither true nor false.
+    """
+    results = Path(given.get("paths.results", OWN))
     if results.exists() and not results.is_dir():
         raise ConfigError(f"paths.results={results} is no folder; {USAGE}")
-    return Arguments(results, "paper" if select == "paper" else "holdout")
+    wanted = given.get("reference", "false" if "paths.results" in given else "true")
+    if wanted not in ("true", "false"):
+        raise ConfigError(f"reference={wanted} is neither true nor false")
+    return results, None if wanted == "false" or is_reference(results) else REFERENCE
 
 
 def run(job: Job, words: Sequence[str]) -> int:
     """Do a script's job and print what was written and what is missing.
 
     Returns:
-        The exit status, 0.
+        The exit status: 0, or 1 if the user's results are damaged and were left out.
     """
     if {"--help", "-h"} & set(words):
-        print(f"Reads the stored tables and writes beside them; {USAGE}.")
+        print(
+            f"Reads the stored tables, yours in {OWN} and the reference's, and writes beside yours; {USAGE}."
+        )
         return 0
     arguments = parse(words)
-    for error in merge_runs(arguments.results):
+    for error in make_good(arguments.results, arguments.reference):
         print(f"warning: {error}", file=sys.stderr)
-    written = job(arguments.results, arguments.select)
+    written = job(arguments.results, arguments.select, arguments.reference)
     for path in written.files:
         print(f"wrote {path}")
     if written.missing:
@@ -76,4 +105,6 @@ def run(job: Job, words: Sequence[str]) -> int:
         print("\n".join(f"  {what}\n    {command}" for what, command in written.missing))
     if written.outcome:
         print(f"\n{written.outcome}")
-    return 0
+    if written.damage:
+        print(f"warning: your results are left out: {written.damage}", file=sys.stderr)
+    return int(bool(written.damage))

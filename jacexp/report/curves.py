@@ -25,6 +25,14 @@ class Curves:
     """The rest of the evaluation's settings, as JSON."""
     notes: tuple[str, ...]
     """What was put aside and what the self-checks say, one sentence each."""
+    yours: frozenset[str] = frozenset()
+    """The runs that are the user's, where those of the reference are there too."""
+
+    def count(self, method: str) -> str:
+        """Write how many networks a method has, and how many of them are the user's, as in ``3 (1 yours)``."""
+        runs = set(self.points.loc[self.points["method"] == method, "run"])
+        mine = len(runs & self.yours)
+        return f"{len(runs)} ({mine} yours)" if mine else str(len(runs))
 
     def networks(self, method: str) -> list[int]:
         """Return the seeds of a method's networks."""
@@ -86,7 +94,8 @@ def curves_of(
     columns = ["method", "seed", "run", "value", "error", "change", "mean", "check"]
     threat, settings = (mine["threat"].iloc[0], mine["settings"].iloc[0]) if len(mine) else ("", "")
     kept = points[columns].reset_index(drop=True)
-    return Curves(experiment, evaluation, kept, threat, settings, (*notes, *_flags(mine)))
+    notes += _flags(mine)
+    return Curves(experiment, evaluation, kept, threat, settings, tuple(notes), selection.store.yours)
 
 
 def _one_threat(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

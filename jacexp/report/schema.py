@@ -23,18 +23,29 @@ STATUSES = {"done", "diverged", "failed"}
 
 @dataclass(frozen=True)
 class Store:
-    """The committed tables under one folder of results."""
+    """The tables of one folder of results, or of a user's and the reference together."""
 
     root: Path
+    """The folder of results, the user's of two."""
     runs: pd.DataFrame
     curves: pd.DataFrame
     timing: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
     """What was put aside while reading, one sentence each."""
+    reference: Path | None = None
+    """The folder of the reference, where its rows are among these."""
+    yours: frozenset[str] = frozenset()
+    """The runs that are the user's, where those of the reference are there too."""
+    damage: str = ""
+    """Why the user's tables are left out, where they are damaged."""
+
+    def folder_of(self, run: str) -> Path:
+        """Return the folder of results that a run is from."""
+        return self.root if self.reference is None or run in self.yours else self.reference
 
     def distances_path(self, run: str) -> Path:
         """Name the file with the boundary distances of one run."""
-        return self.root / "samples" / f"boundary-{run}.csv.gz"
+        return self.folder_of(run) / "samples" / f"boundary-{run}.csv.gz"
 
     def distances(self, run: str) -> pd.DataFrame | None:
         """Read the boundary distances of one run.

@@ -14,6 +14,9 @@ from jacexp.report.select import Selection
 from jacexp.report.stats import LEVEL, VERDICTS, Evidence
 from jacexp.report.tables import selected
 
+OF_THE_MACHINE = {"hours", "command"}
+"""Columns that do not make a row another one: every run tells something about how long others take."""
+
 HOW_TO_READ = (
     f"A claim is a conjunction of parts, each tested at the one-sided level {LEVEL:g}. It is confirmed if every part "
     "is (intersection-union test, no correction needed), refuted if the opposite of any part is significant (Holm's "
@@ -81,9 +84,28 @@ def outcome(scored: list[Score]) -> str:
     )
 
 
-def to_csv(scored: list[Score]) -> str:
-    """Write the scorecard as CSV, one row a claim and data set or network; `results/README.md` has the columns."""
-    return pd.DataFrame([_row(score) for score in scored]).to_csv(index=False, lineterminator="\n")
+def to_csv(scored: list[Score], with_yours: list[Score] | None = None) -> str:
+    """Write the scorecard as CSV, one row a claim and data set or network; `results/README.md` has the columns.
+
+    Args:
+        scored: of the reference, or of a folder that is read alone.
+        with_yours: the same with a user's runs: a claim that they change has a second row, and a last column says
+            whose runs a row is about.
+
+    Returns:
+        The table.
+    """
+    rows = [_row(score) for score in scored]
+    if with_yours is not None and with_yours is not scored:
+        others = [_row(score) for score in with_yours]
+        pairs = zip(rows, others, strict=True)
+        rows = [
+            {**row, "source": source}
+            for before, after in pairs
+            for row, source in ((before, "reference"), (after, "with yours"))
+            if source == "reference" or any(after[c] != before[c] for c in after.keys() - OF_THE_MACHINE)
+        ]
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def _row(score: Score) -> dict[str, object]:

@@ -165,7 +165,8 @@ def summary(
     Returns:
         One row a group, and what a reader has to know, one sentence each. The columns are those of ``by``, ``n`` (runs
         that are done), ``mean``, ``deviation``, ``low`` and ``high`` (the mean's 95 % interval) of the test accuracy in
-        percent, ``val_loss``, ``best``, ``lost``, and with ``versus`` ``pairs``, ``difference``, ``difference_low`` and
+        percent, ``yours`` (how many of the n are the user's, where runs of the reference are among all), ``val_loss``,
+        ``best``, ``lost``, and with ``versus`` ``pairs``, ``difference``, ``difference_low`` and
         ``difference_high`` in percentage points.
 
     Raises:
@@ -174,10 +175,13 @@ def summary(
     groups = groups_of(runs, by)
     column = None if versus is None else _column_of(versus, groups)
     best = best_of(groups)
+    is_mixed = "source" in runs and runs["source"].nunique() > 1
     rows = []
     for group in groups:
         a = group.accuracy
         row = {**group.key, "n": a.n, "mean": a.mean, "deviation": a.deviation, "low": a.low, "high": a.high}
+        if is_mixed:
+            row["yours"] = int((group.done["source"] == "yours").sum())
         loss = group.val_loss if math.isfinite(group.val_loss) else math.nan
         row |= {"val_loss": loss, "best": group in best, "lost": group.n_lost}
         if column is not None:
@@ -226,11 +230,13 @@ def document(
     title: str, table: pd.DataFrame, notes: Sequence[str], by: Sequence[str], versus: str | None
 ) -> Document:
     """Make the table that is read, of the one that `summary` computed."""
-    headings = [*by, "n", "test accuracy, %", "95 % interval", "validation loss", "best", "lost"]
+    counts = ["n", "yours"] if "yours" in table else ["n"]
+    headings = [*by, *counts, "test accuracy, %", "95 % interval", "validation loss", "best", "lost"]
     rows = []
     for row in table.to_dict("records"):
         cells = [_text(row[c]) for c in by]
-        cells += [str(row["n"]), _mean(row["mean"], row["deviation"]), _interval(row["low"], row["high"])]
+        cells += [str(row[c]) for c in counts]
+        cells += [_mean(row["mean"], row["deviation"]), _interval(row["low"], row["high"])]
         cells += [_number(row["val_loss"], ".4f"), "best" if row["best"] else "", str(row["lost"])]
         if versus is not None:
             ends = _interval(row["difference_low"], row["difference_high"])

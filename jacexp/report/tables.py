@@ -41,6 +41,8 @@ class Row:
     """The same from ``timing.csv``: the median of the step's time over plain."""
     command: str
     """What fills an empty cell or adds the seeds that are missing; empty where nothing is."""
+    n_yours: int = 0
+    """How many of the chosen setting's runs are the user's, where those of the reference are shown too."""
 
     @property
     def label(self) -> str:
@@ -121,6 +123,7 @@ def _block(selection: Selection, experiment: Experiment) -> Block:
             paper_time=_paper_time(printed, method) if not variant else None,
             time=float(ratios.median()) if len(ratios) else None,
             command=_command(selection, choice),
+            n_yours=int(choice.runs["run"].isin(selection.store.yours).sum()),
         )
         rows.append(row)
     devices = [f"times: {device}" for device in sorted(set(steps["device"]))]
@@ -259,7 +262,8 @@ def _paper(row: Row) -> str:
 
 def _n(row: Row) -> str:
     n, wanted = row.result.n if row.result else 0, row.choice.experiment.n_seeds
-    return f"{n} of {wanted}" if wanted is not None and n < wanted else str(n)
+    text = f"{n} of {wanted}" if wanted is not None and n < wanted else str(n)
+    return f"{text}, {row.n_yours} yours" if row.n_yours else text
 
 
 def _number(value: float | None) -> str:

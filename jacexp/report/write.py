@@ -1,13 +1,16 @@
 """From a folder of results to tables, scorecard and figures in it: everything is made first, then written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jacexp.errors import StoreError
 from jacexp.report import markup, robustness, scorecard, tables
+from jacexp.report.beside import marked, read_results
+from jacexp.report.markup import Document
 from jacexp.report.schema import read_store
 from jacexp.report.select import How, Selection
+from jacexp.store.folders import is_reference
 from jacexp.store.runs import write_atomically
 
 
@@ -19,20 +22,24 @@ class Written(NamedTuple):
     """What is not stored, and the command that makes it."""
     outcome: str = ""
     """The result in one line."""
+    damage: str = ""
+    """Why the user's results are left out, where they are."""
 
 
 MARKS = ("<!-- outcome: written by make reproduce-tables -->", "<!-- end of outcome -->")
 """The lines of a README between which the outcome stands."""
 
 
-def write_tables(results: Path, how: How) -> Written:
-    """Write both papers' Table 1, the table of robustness and the scorecard, and the outcome into the README.
+def write_tables(results: Path, how: How, reference: Path | None = None) -> Written:
+    """Write both papers' Table 1, the table of robustness and the scorecard, and of the reference the README's outcome.
 
-    The README is the one beside the folder of results, if it has `MARKS`.
+    Beside the reference, what a user's runs change is marked: tables show rows of the reference as they are, and below
+    them what they become with the user's; so does the scorecard, whose outcome is that of the reference.
 
     Args:
-        results: the folder with ``runs.csv``, ``curves.csv`` and ``timing.csv``.
+        results: the folder with ``runs.csv``, ``curves.csv`` and ``timing.csv``, which is written to.
         how: what hyper-parameters are selected on; ``paper`` has file names of its own.
+        reference: the folder of results that is shown beside it, if any.
 
     Returns:
         The files that were written, what is missing, and the outcome.
@@ -40,22 +47,44 @@ def write_tables(results: Path, how: How) -> Written:
     Raises:
         StoreError: if the store cannot be read, or the files cannot be written.
     """
-    store = read_store(results)
+    store = read_results(results, reference)
     selection = Selection(store, how)
     filled = [tables.table(selection, paper) for paper in ("P1", "P2")]
-    documents = {f"tables/{t.paper.lower()}-table1": tables.document(t, how, store.notes) for t in filled}
-    documents["tables/robustness"] = robustness.document(selection)
-    scored = scorecard.scores(selection)
+    documents, scored = _documents(selection, filled)
+    shipped = scored
+    if reference is not None:
+        alone = Selection(read_store(reference, may_be_empty=True), how)
+        before, shipped = _documents(alone, [tables.table(alone, paper) for paper in ("P1", "P2")])
+        documents = {name: marked(before[name], made) for name, made in documents.items()}
     mark = suffix(how)
     texts = {f"{name}{mark}.md": markup.markdown(made) for name, made in documents.items()}
-    texts |= {f"{name}{mark}.tex": markup.latex(made) for name, made in documents.items()}
-    texts[f"scorecard{mark}.csv"] = scorecard.to_csv(scored)
-    texts[f"scorecard{mark}.md"] = markup.markdown(scorecard.document(scored, selection))
+    texts |= {
+        f"{name}{mark}.tex": markup.latex(made) for name, made in documents.items() if name != "scorecard"
+    }
+    texts[f"scorecard{mark}.csv"] = scorecard.to_csv(shipped, scored)
     written = write_files(results, {name: text.encode() for name, text in texts.items()})
-    if how == "holdout":
+    if how == "holdout" and is_reference(results):
         written += _write_readme(results.resolve().parent, scorecard.readme(scored))
     missing = [gap for table in filled for gap in table.missing]
-    return Written(written, missing, scorecard.outcome(scored))
+    return Written(written, missing, _outcome(shipped, scored), store.damage)
+
+
+def _documents(
+    selection: Selection, filled: Sequence[tables.Table]
+) -> tuple[dict[str, Document], list[scorecard.Score]]:
+    scored = scorecard.scores(selection)
+    documents = {
+        f"tables/{t.paper.lower()}-table1": tables.document(t, selection.how, selection.store.notes)
+        for t in filled
+    }
+    documents["tables/robustness"] = robustness.document(selection)
+    documents["scorecard"] = scorecard.document(scored, selection)
+    return documents, scored
+
+
+def _outcome(shipped: list[scorecard.Score], scored: list[scorecard.Score]) -> str:
+    first, second = scorecard.outcome(shipped), scorecard.outcome(scored)
+    return first if first == second else f"{first}\nwith your runs: {second.removeprefix('scorecard: ')}"
 
 
 def _write_readme(folder: Path, outcome: str) -> list[Path]:
@@ -68,18 +97,19 @@ def _write_readme(folder: Path, outcome: str) -> list[Path]:
     return write_files(folder, {path.name: f"{before}{first}\n\n{outcome}\n\n{last}{after}".encode()})
 
 
-def write_figures(results: Path, how: How) -> Written:
+def write_figures(results: Path, how: How, reference: Path | None = None) -> Written:
     """Draw every figure that has data, as PNG and PDF, and write their captions. See `write_tables`."""
     from jacexp.report import figures  # matplotlib takes a second to import, and tables do not need it
 
-    drawn = figures.draw_all(Selection(read_store(results), how))
+    store = read_results(results, reference)
+    drawn = figures.draw_all(Selection(store, how))
     mark = suffix(how)
     contents: dict[str, bytes] = {}
     for figure in drawn.figures:
         contents |= figures.files(figure)
     contents["captions.md"] = figures.captions(drawn).encode()
     written = write_files(results, {f"figures{mark}/{name}": content for name, content in contents.items()})
-    return Written(written, [(gap.what, gap.command) for gap in drawn.gaps])
+    return Written(written, [(gap.what, gap.command) for gap in drawn.gaps], damage=store.damage)
 
 
 def suffix(how: How) -> str:

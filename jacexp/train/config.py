@@ -7,6 +7,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from jacexp.store.folders import OWN
+
 NETWORKS = {"spectral": "lenet", "ibp": "convnet_mnist", "own": "lenet"}
 """The networks of both papers for grey images."""
 
@@ -88,7 +90,7 @@ class PathsConfig:
     """``paths.``: where data lie and results go."""
 
     data: str = "${oc.env:JACEXP_DATA,data}"
-    results: str = "results"
+    results: str = str(OWN)
 
 
 @dataclass

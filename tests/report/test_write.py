@@ -123,10 +123,12 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
         write_files(tmp_path, {"tables/a.md": b"text"})
 
 
-def test_the_outcome_stands_in_the_readme_beside_the_results_between_its_marks(results):
+def test_the_outcome_of_the_reference_stands_in_the_readme_beside_it_between_its_marks(results, monkeypatch):
     readme = results.parent / "README.md"
     first, last = MARKS
     readme.write_text(f"before\n{first}\nold\n{last}\nafter\n")
+    assert readme not in write_tables(results, "holdout").files
+    monkeypatch.setattr("jacexp.store.folders.REFERENCE", results)
     assert readme in write_tables(results, "holdout").files
     text = readme.read_text()
     assert text.startswith(f"before\n{first}\n\nScorecard: ")
@@ -139,7 +141,8 @@ def test_the_outcome_stands_in_the_readme_beside_the_results_between_its_marks(r
     assert readme.read_text() == "no marks\n"
 
 
-def test_a_selection_on_the_test_set_leaves_the_readme_alone(tables, tmp_path):
+def test_a_selection_on_the_test_set_leaves_the_readme_alone(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("jacexp.store.folders.REFERENCE", tmp_path / "results")
     tables.run(FMNIST, "none", 0, select="paper")
     (tmp_path / "README.md").write_text("\n".join(MARKS))
     write_tables(tables.write(tmp_path / "results"), "paper")

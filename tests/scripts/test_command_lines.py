@@ -95,6 +95,8 @@ REPORT = [
     ("select=Paper", "did you mean paper?"),
     ("select=paper select=holdout", "select is given twice"),
     ("paths.results=a --results b", "paths.results is given twice"),
+    ("reference=no", "reference=no is neither true nor false"),
+    ("referense=true", "did you mean reference?"),
 ]
 REPRODUCE = [
     ("--table p3", "table=p3 is not among p2-table1"),
@@ -156,10 +158,10 @@ def mains():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A folder to work in, with one run below results."""
+    """A folder to work in, with one run in the default place."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "README.md").write_text("no folder")
-    add_run(folder / "results")
+    add_run(folder / "my_results")
     return folder
 
 

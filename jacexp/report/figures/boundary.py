@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 
 from jacexp.report import style
 from jacexp.report.curves import Curves, curves_of, distances_of
-from jacexp.report.figures.captioned import Captioned, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.figures.captioned import (
+    Captioned,
+    Drawn,
+    caption,
+    collect,
+    gaps_of,
+    lacking,
+    not_run,
+    yours,
+)
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
 from jacexp.report.select import Selection
 
@@ -54,7 +63,9 @@ def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) ->
         sentences.append(
             f"{e.title}: seed {seeds[e]} of each method, the {len(table):,} test images that all classify correctly"
         )
-        sentences.append(_search(searched[e]))
+        networks = selection.networks(e)
+        shown = networks.index[(networks["seed"] == seeds[e]) & networks["method"].isin(table)]
+        sentences += [_search(searched[e]), *yours(selection, map(str, shown))]
         far = [f"{m} {k}" for m in table if (k := int(np.isinf(table[m]).sum()))]
         sentences += (
             [f"No boundary within the largest radius, and in no box: {', '.join(far)}"] if far else []

@@ -62,6 +62,13 @@ def gaps_of(
     return [*gaps, Gap(lacking(evaluation, experiment, methods), commands.evaluate(evaluation, experiment))]
 
 
+def yours(selection: Selection, runs: Iterable[str]) -> list[str]:
+    """Return the sentences of a caption on how many of the networks that it is about are the user's."""
+    drawn = set(runs)
+    mine = len(drawn & selection.store.yours)
+    return [f"Yours: {mine} of the {len(drawn)} networks"] if mine else []
+
+
 def not_run(what: Sequence[str]) -> list[str]:
     """Return the sentences of a caption on what is missing."""
     return [f"Not run: {'; '.join(what)}"] if what else []

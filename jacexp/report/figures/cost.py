@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jacexp.report import commands, style
 from jacexp.report.curves import ErrorCurves, error_curves
-from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, gaps_of, lacking, not_run
+from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, gaps_of, lacking, not_run, yours
 from jacexp.report.select import Selection
 from jacexp.report.stats import summarize
 from jacexp.report.timings import comparable
@@ -35,7 +35,9 @@ def draw(selection: Selection) -> Drawn:
         shown = [m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}]
         style.add_legend(fig, {m: style.method_name(m) for m in shown}, columns=2)
     title = "P2 Figure 5: cost and error of the spectral norm"
-    sentences = [*_sentences(times, errors), *not_run(absent)]
+    networks = selection.networks(errors.experiment)
+    measured = networks.index[networks["method"].isin(["spec", "spec_bound"])]
+    sentences = [*_sentences(times, errors), *yours(selection, map(str, measured)), *not_run(absent)]
     return Drawn((Captioned("p2-figure5", fig, caption(title, sentences, selection.how)),), tuple(gaps))
 
 

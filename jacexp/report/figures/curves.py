@@ -120,7 +120,7 @@ def _draw(selection: Selection, spec: CurveFigure, experiments: Sequence[Experim
 def _sentences(spec: CurveFigure, curves: Curves) -> list[str]:
     if curves.points.empty:
         return []
-    n = ", ".join(f"{m} {len(curves.networks(m))}" for m in _methods(spec, curves))
+    n = ", ".join(f"{m} {curves.count(m)}" for m in _methods(spec, curves))
     return [f"{curves.experiment.title}, {curves.evaluation}: {curves.threat}; networks: {n}", *curves.notes]
 
 
@@ -180,9 +180,11 @@ def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
 def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
     n = {m: [len(c.networks(m)) for c in shown if c.networks(m)] for m in spec.methods}
     spans = {m: style.span(counts) for m, counts in n.items() if counts}
-    same = len(set(spans.values())) == 1
+    mine = {m: any("yours" in c.count(m) for c in shown) for m in spans}
+    same = len(set(spans.values())) == 1 and not any(mine.values())
     names = {m: style.method_name(m) for m in spans}
-    labels = {m: names[m] if same else f"{names[m]} (n = {span})" for m, span in spans.items()}
+    whose = {m: ", with yours" if mine[m] else "" for m in spans}
+    labels = {m: names[m] if same else f"{names[m]} (n = {span}{whose[m]})" for m, span in spans.items()}
     number = next(iter(spans.values())) if same else "n"
     band = "one network a method" if number == "1" else f"mean ± 1 s.d. over {number} networks"
     flagged = any((c.points["check"] != "").any() for c in shown)

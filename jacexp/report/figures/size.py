@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from jacexp.report import style
 from jacexp.report.curves import size_table
-from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, not_run
-from jacexp.report.paper import SIZE_METHODS, SIZES
+from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, not_run, yours
+from jacexp.report.paper import SIZE_METHODS, SIZES, size_experiment
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import size_sweep
 
@@ -25,10 +25,17 @@ def draw(selection: Selection) -> Drawn:
     sentences = [
         "Mean over seeds, band: one standard deviation (n − 1)",
         "(b) The β that was chosen",
+        *yours(selection, _runs(selection)),
         *not_run([gap.what for gap in gaps]),
     ]
     title = "P1 Figure 4: none and pred_ibp against the size of the MNIST training set"
     return Drawn((Captioned("p1-figure4", fig, caption(title, sentences, selection.how)),), tuple(gaps))
+
+
+def _runs(selection: Selection) -> list[str]:
+    experiments = [size_experiment(size, augmented=a) for size in SIZES for a in (False, True)]
+    chosen = [selection.choice(e, method).runs["run"] for e in experiments for method in SIZE_METHODS]
+    return [str(run) for runs in chosen for run in runs]
 
 
 def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
