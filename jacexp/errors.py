@@ -12,6 +12,10 @@ class ConfigError(JacexpError):
     """A configuration that cannot be run as it stands."""
 
 
+class NoRuleError(ConfigError):
+    """A layer that the explicit passes have no rule for."""
+
+
 class DataError(JacexpError):
     """A data set that is missing, damaged or not what it claims to be."""
 

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from jacexp.benchmark.cost import METHODS as COUNTED
 from jacexp.benchmark.cost import floor, layers_of
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.explicit import explicit_loss, value_and_grads
 from jacexp.jacobian.norms import sphere_like
 from jacexp.jacobian.step import PLAIN, Objective

@@ -2,8 +2,8 @@
 
 from jacexp.data.augment import AUGMENTS, Affine, Augment, CropFlip
 from jacexp.data.load import NAMES, load
-from jacexp.data.loader import Batch, Loader, StackedLoader, epoch_order
-from jacexp.data.spec import ImageSet, Split
+from jacexp.data.loader import Loader, StackedLoader, epoch_order
+from jacexp.data.spec import Batch, ImageSet, Split
 from jacexp.data.split import split, split_source
 from jacexp.data.tangents import Tangents
 

@@ -2,29 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from jacexp.data.augment import Augment
-from jacexp.data.spec import in_unit_range
+from jacexp.data.spec import Batch, in_unit_range
 from jacexp.errors import ConfigError
 from jacexp.random import make_generator
-
-
-class Batch(NamedTuple):
-    """One batch.
-
-    Attributes:
-        x: images, (B, C, H, W) in [0, 1], or vectors, (B, D), in the default dtype of torch (float32).
-        y: classes, (B,) int64.
-        tangents: (B, T, C, H, W) float32, change of pixel value per unit of each transformation; or None.
-    """
-
-    x: Tensor
-    y: Tensor
-    tangents: Tensor | None = None
 
 
 class Loader:

@@ -1,7 +1,7 @@
 """What a data set is, before and after it is split."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,3 +125,17 @@ def _pixel_mean(x: Tensor) -> Tensor:
         return x.double().mean(0)
     totals = [part.sum(0, dtype=torch.float32).double() for part in x.split(1000)]
     return torch.stack(totals).sum(0) / (len(x) * (LEVELS - 1))
+
+
+class Batch(NamedTuple):
+    """One batch.
+
+    Attributes:
+        x: images, (B, C, H, W) in [0, 1], or vectors, (B, D), in the default dtype of torch (float32).
+        y: classes, (B,) int64.
+        tangents: (B, T, C, H, W) float32, change of pixel value per unit of each transformation; or None.
+    """
+
+    x: Tensor
+    y: Tensor
+    tangents: Tensor | None = None

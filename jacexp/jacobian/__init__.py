@@ -1,5 +1,6 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
+from jacexp.errors import NoRuleError
 from jacexp.jacobian.explicit import (
     explicit_loss,
     has_explicit_steps,
@@ -8,7 +9,7 @@ from jacexp.jacobian.explicit import (
 )
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
-from jacexp.jacobian.rules.base import NoRuleError, Rule, register_function, register_rule
+from jacexp.jacobian.rules.base import Rule, register_function, register_rule
 from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
 from jacexp.jacobian.terms import Terms
 

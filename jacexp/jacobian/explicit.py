@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, NoRuleError
 from jacexp.jacobian.graph import program_of
-from jacexp.jacobian.rules.base import NoRuleError
 from jacexp.jacobian.step import Objective, Step
 from jacexp.jacobian.terms import Terms
 

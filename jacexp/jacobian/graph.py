@@ -9,9 +9,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
 
-from jacexp.jacobian.rules.base import FUNCTIONS, RULES, STACKED, NoRuleError, Rule
-from jacexp.jacobian.rules.pointwise import Add, ReLU
-from jacexp.jacobian.rules.pooling import Select
+from jacexp.errors import NoRuleError
+from jacexp.jacobian.rules.base import FUNCTIONS, RULES, STACKED, Rule
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def _as_layer(node: fx.Node, name: str) -> tuple[nn.Module, list[Any]]:
         raise NoRuleError(f"no rule for {name}; see register_function")
     first, *settings = node.args or (node.kwargs.get("input"),)
     tensors = list(first) if isinstance(first, tuple | list) else [first]
-    if make is Add and settings:
+    while len(tensors) < getattr(make, "n_tensors", 1) and settings:
         tensors.append(settings.pop(0))
     try:
         return make(*settings, **{k: v for k, v in node.kwargs.items() if k != "input"}), tensors
@@ -235,9 +234,9 @@ def _commuted(steps: list[Step]) -> list[Step]:
     for number, step in enumerate(steps):
         before = step.inputs[0] - 1
         if (
-            issubclass(step.rule, Select)
+            step.rule.selects
             and before >= 0
-            and steps[before].rule is ReLU
+            and vars(steps[before].rule).get("rectifies")
             and uses[before + 1] == 1
         ):
             rectifier = steps[before]

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import linearize
 from jacexp.jacobian.step import Factor, Passed, Step, along
 from jacexp.jacobian.terms import Terms

@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parameters_to_vector
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.data.tangents import Tangents
 from jacexp.jacobian.explicit import explicit_loss, has_explicit_steps
 from jacexp.jacobian.linearize import Engine, Linearization, linearize

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.methods.draws import Noise
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
 from jacexp.jacobian.step import Factor, Passed, Step, scaled

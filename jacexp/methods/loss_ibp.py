@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm
 from jacexp.jacobian.step import Factor, Passed, Step, scaled

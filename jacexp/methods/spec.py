@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like, unit
 from jacexp.jacobian.step import Factor, Passed, Step

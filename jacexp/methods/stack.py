@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.errors import ConfigError
 from jacexp.jacobian.explicit import value_and_grads
 from jacexp.jacobian.rules.stacked import RandomStreams

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.data.tangents import Tangents
 from jacexp.errors import ConfigError
 from jacexp.jacobian.linearize import Linearization

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.methods.distributed import Share
 from jacexp.methods.lightning import LeanLightningModule
 from jacexp.methods.sums import Sums

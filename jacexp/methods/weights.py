@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.jacobian.shapes import require_penalty
 from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule

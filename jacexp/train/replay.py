@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.methods.draws import Noise
 from jacexp.train.progress import say
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.data.loader import Batch
+from jacexp.data.spec import Batch
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.stack import StackedMethod

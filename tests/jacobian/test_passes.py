@@ -8,9 +8,9 @@ import torchvision
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from jacexp.errors import NoRuleError
 from jacexp.jacobian.graph import program_of
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.rules.base import NoRuleError
 from tests.jacobian.reference import DoubleBackward
 from tests.networks import N_CLASSES, WITH_RULES, body, images, normals
 

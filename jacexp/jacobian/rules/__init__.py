@@ -1,7 +1,8 @@
 """What each layer does in forward, forward mode and backward mode; importing the package registers every rule."""
 
+from jacexp.errors import NoRuleError
 from jacexp.jacobian.rules import batchnorm, functions, pointwise, pooling, stacked, weighted
-from jacexp.jacobian.rules.base import NoRuleError, Rule, register_function, register_rule
+from jacexp.jacobian.rules.base import Rule, register_function, register_rule
 
 __all__ = [
     "NoRuleError",

@@ -20,12 +20,6 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from jacexp.errors import ConfigError
-
-
-class NoRuleError(ConfigError):
-    """A layer that the passes engine has no rule for."""
-
 
 class Rule:
     """One layer without parameters, linearised at one batch. Subclass it for a layer of one's own.
@@ -44,6 +38,12 @@ class Rule:
     coupled: bool = False
     """Whether the loss sees more of the layer than its linearisation does, as in train-mode batch norm: from there on
     the adjoints of the loss and of a Jacobian product of the same vector are not the same."""
+
+    selects: ClassVar[bool] = False
+    """Whether the layer only selects maxima: it then commutes with a rectifier, and `graph` puts it first."""
+
+    rectifies: ClassVar[bool] = False
+    """Whether it is max(x, 0), which `graph` moves behind a layer that selects; a subclass does not inherit that."""
 
     move_statistics: bool = True
     """Whether `forward` moves the layer's running statistics, if it has any and trains."""

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jacexp.jacobian.rules.base import NoRuleError, Rule, as_rows, per_sample, register_rule
+from jacexp.errors import NoRuleError
+from jacexp.jacobian.rules.base import Rule, as_rows, per_sample, register_rule
 
 aten = torch.ops.aten
 
@@ -14,6 +15,8 @@ aten = torch.ops.aten
 @register_rule(nn.ReLU)
 class ReLU(Rule):
     """y = max(x, 0); F = Fᵀ = Z, the diagonal of zeros and ones (Johansson et al., Eq. 4)."""
+
+    rectifies = True
 
     def forward(self, x: Tensor) -> Tensor:
         """y = max(x, 0), whose positive entries are z."""
@@ -119,6 +122,8 @@ class Flatten(Rule):
 
 class Add(nn.Module):
     """The sum of a residual connection, as a layer."""
+
+    n_tensors = 2
 
     def forward(self, *x: Tensor) -> Tensor:
         """y = x_1 + x_2."""

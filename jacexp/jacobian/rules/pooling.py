@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jacexp.jacobian.rules.base import NoRuleError, Rule, register_rule
+from jacexp.errors import NoRuleError
+from jacexp.jacobian.rules.base import Rule, register_rule
 
 aten = torch.ops.aten
 
@@ -18,6 +19,8 @@ class Select(Rule):
     Where windows overlap, one x may be the maximum of several: unpooling (``max_unpool2d``) keeps one of them only.
     I counts in the order of the memory, over the whole batch, since a one-dimensional gather is the fastest.
     """
+
+    selects = True
 
     def __init__(self, layer: Any) -> None:
         """Check that the layer has one output.

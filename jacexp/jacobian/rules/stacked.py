@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jacexp.jacobian.rules.base import STACKED, NoRuleError, Rule
+from jacexp.errors import NoRuleError
+from jacexp.jacobian.rules.base import STACKED, Rule
 from jacexp.jacobian.rules.batchnorm import BatchNorm
 from jacexp.jacobian.rules.convolutions import Parts, convolve
 from jacexp.jacobian.rules.pointwise import Dropout

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jacexp.jacobian.rules.base import NoRuleError, Rule, joined, register_rule
+from jacexp.errors import NoRuleError
+from jacexp.jacobian.rules.base import Rule, joined, register_rule
 from jacexp.jacobian.rules.kernels import conv_transpose, conv_weight
 
 

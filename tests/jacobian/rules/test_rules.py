@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from jacexp.errors import NoRuleError
 from jacexp.jacobian.passes import PassesLinearization
-from jacexp.jacobian.rules.base import RULES, NoRuleError, Rule, register_rule
+from jacexp.jacobian.rules.base import RULES, Rule, register_rule
 from jacexp.jacobian.rules.pointwise import Add, Concatenate
 
 LAYERS = {

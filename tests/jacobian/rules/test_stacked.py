@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from jacexp.errors import NoRuleError
 from jacexp.jacobian.graph import program_of
 from jacexp.jacobian.rules import convolutions
-from jacexp.jacobian.rules.base import RULES, NoRuleError, Rule
+from jacexp.jacobian.rules.base import RULES, Rule
 from jacexp.jacobian.rules.convolutions import Grouped, OneByOne, Parts, Products, convolve
 from jacexp.jacobian.rules.stacked import RandomStreams
 from jacexp.random import make_generator
