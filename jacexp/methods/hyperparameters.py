@@ -22,8 +22,11 @@ class IsStrength:
     """Marks the hyper-parameter that multiplies a method's penalty."""
 
 
+@dataclass(frozen=True)
 class AddedLater:
-    """Marks a switch that runs were stored without: at its default it is no part of a run's name and options."""
+    """Marks a switch that runs were stored without: at the value they had it is no part of a run's name and options."""
+
+    value: object
 
 
 Strength = Annotated[NotNegative, IsStrength]
@@ -42,7 +45,8 @@ class Hyperparameter:
     """Its annotated type."""
     default: Any = REQUIRED
     is_strength: bool = False
-    added_later: bool = False
+    unnamed: object = None
+    """The value at which it is no part of a run's name, if it was added later."""
 
     def checked(self, value: Any) -> Any:
         """Convert a whole number to float where the type is that, and refuse what does not fit.
@@ -129,16 +133,19 @@ class Declared:
 
     @classmethod
     def named(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Leave out the switches that were added later and are at their defaults: what a run is named by."""
+        """Leave out the switches that were added later and are at the value of before: what a run is named by."""
         known = cls.hyperparameters
-        usual = {name for name, p in known.items() if p.added_later and values.get(name) == p.default}
-        return {name: value for name, value in values.items() if name not in usual}
+        return {
+            k: value
+            for k, value in values.items()
+            if k not in known or known[k].unnamed is None or known[k].unnamed != value
+        }
 
 
 def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
     notes = getattr(kind, "__metadata__", ())
     if notes:
-        ranges = [note for note in notes if note not in (IsStrength, AddedLater)]
+        ranges = [note for note in notes if note is not IsStrength and not isinstance(note, AddedLater)]
         kind = Annotated[(kind.__origin__, *ranges)] if ranges else kind.__origin__
     try:
         in_words(kind)
@@ -148,4 +155,5 @@ def _parsed(owner: type, name: str, kind: Any) -> Hyperparameter:
             "of such values or a type of jacexp.ranges, or ClassVar for what is none"
         ) from None
     default = owner.__dict__.get(name, REQUIRED)
-    return Hyperparameter(name, kind, default, IsStrength in notes, AddedLater in notes)
+    unnamed = next((note.value for note in notes if isinstance(note, AddedLater)), None)
+    return Hyperparameter(name, kind, default, IsStrength in notes, unnamed)

@@ -8,15 +8,18 @@ from typing_extensions import override
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.hyperparameters import AddedLater, Strength
 
-Softmax = Annotated[Literal["omitted", "included"], AddedLater]
+Softmax = Annotated[Literal["omitted", "included"], AddedLater("omitted")]
 """Whether the extra passes go through the softmax's derivative P = diag p − p pᵀ, held constant: ‖P J v‖₁ or ‖J v‖₁."""
 
 
 class InvariantBackpropagation(RegularizedModule):
-    """CE + beta · mean penalty; with ``beta_schedule="learning_rate"``, beta falls as the learning rate does."""
+    """CE + beta · mean penalty, where beta falls as the learning rate does unless ``beta_schedule="constant"``.
+
+    The text is silent on it; each of the authors' scripts multiplies beta by the learning rate's own factor.
+    """
 
     beta: Strength
-    beta_schedule: Annotated[Literal["constant", "learning_rate"], AddedLater] = "constant"
+    beta_schedule: Annotated[Literal["constant", "learning_rate"], AddedLater("constant")] = "learning_rate"
 
     @override
     def strength_in(self, epoch: int) -> float:

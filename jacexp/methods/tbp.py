@@ -30,7 +30,7 @@ class OfTangents(InvariantBackpropagation):
 
     sigma: Positive = 0.9
     tangent_unit: Literal["pixel", "half_side"] = "pixel"
-    border: Annotated[Literal["replicate", "zero"], AddedLater] = "replicate"
+    border: Annotated[Literal["replicate", "zero"], AddedLater("replicate")] = "replicate"
     precompute: bool = True
 
     @override

@@ -57,6 +57,10 @@ def strength_of(method: str) -> str | None:
     return next((c for c in STRENGTHS if c in _conf("method", method).get("method", {})), None)
 
 
+FORMERLY: dict[str, object] = {"beta_schedule": "constant"}
+"""Switches whose default is another than it was when runs were stored without them, and what those runs had."""
+
+
 def switches(method: str) -> dict[str, object]:
     """Return the switches of a method at the value that the papers' cells are made with; another is a variant."""
     settings = _conf("method", method).get("method", {})

@@ -17,6 +17,7 @@ import pandas as pd
 from jacexp.errors import StoreError
 from jacexp.report.paper import (
     EXPERIMENTS,
+    FORMERLY,
     METHODS,
     N_TRAIN,
     PROTOCOLS,
@@ -206,7 +207,9 @@ def variant_of(method: str, options: str, checkpoint: str) -> str:
 
 
 def unusual(method: str, options: str) -> dict[str, object]:
-    """Return the options of a run that are not at the papers' value: runs from before and after a new switch are alike.
+    """Return the options of a run that are not at the papers' value.
+
+    A switch that a run was stored without is at its default, or at what that was before.
 
     Raises:
         StoreError: for options that are not a JSON object.
@@ -218,6 +221,7 @@ def unusual(method: str, options: str) -> dict[str, object]:
             f"runs.csv: the options {options!r} of a {method} run are not a JSON object"
         ) from error
     usual = switches(method)
+    pairs = {k: v for k, v in FORMERLY.items() if k in usual} | pairs
     return {k: v for k, v in sorted(pairs.items()) if k not in usual or usual[k] != v}
 
 

@@ -1,5 +1,6 @@
 """Every claim on data in which it holds, in which its opposite holds, in which nobody can tell, and on none."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from jacexp.report.claims import ROWS
 from jacexp.report.comparisons import best_strengths
 from jacexp.report.curve_comparisons import log_distances
-from jacexp.report.paper import EXPERIMENTS
+from jacexp.report.paper import EXPERIMENTS, switches
 from jacexp.report.schema import Store
 from jacexp.report.select import Selection
 
@@ -23,7 +24,8 @@ def swapped(store: Store, first: str, second: str) -> Store:
     tables = {n: getattr(store, n) for n in ("runs", "curves", "timing")}
     changed = {n: t.assign(method=t["method"].replace(names)) for n, t in tables.items()}
     # What only one of them is timed with, or has switches for, goes along.
-    changed["runs"] = changed["runs"].assign(options="{}")
+    usual = [json.dumps(switches(method)) for method in changed["runs"]["method"]]
+    changed["runs"] = changed["runs"].assign(options=usual)
     changed["timing"] = changed["timing"].assign(
         engine=np.where(changed["timing"]["method"].isin(["none", "analytical"]), "pytorch", "passes")
     )

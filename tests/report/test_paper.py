@@ -13,7 +13,7 @@ CONF = Path(__file__).parents[2] / "conf"
     [
         ("none", None, {}),
         ("spec", "lam", {"n_iter": 1, "power": 1, "detach": True}),
-        ("loss_ibp", "beta", {"beta_schedule": "constant", "r": 1, "hessian": False}),
+        ("loss_ibp", "beta", {"beta_schedule": "learning_rate", "r": 1, "hessian": False}),
         ("at", "epsilon", {"clip": False}),
         ("of_ones_own", None, {}),
     ],

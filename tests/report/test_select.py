@@ -163,7 +163,7 @@ def test_variants_are_named_by_what_is_not_usual():
     assert variant_of("spec", "", "best") == "checkpoint=best"
     assert (
         variant_of("tbp", '{"precompute": false, "tangent_unit": "half_side"}', "last")
-        == "tangent_unit=half_side"
+        == "beta_schedule=constant, tangent_unit=half_side"
     )
     for broken in ("[1]", "{", "1"):
         with pytest.raises(StoreError, match="not a JSON object"):

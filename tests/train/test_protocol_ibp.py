@@ -35,15 +35,15 @@ STRENGTHS = {
 }
 """Each method's strength, its best value on MNIST in Table 1, and its grid."""
 TANGENTS = {
-    "beta_schedule": "constant",
+    "beta_schedule": "learning_rate",
     "sigma": 0.9,
     "tangent_unit": "pixel",
     "border": "replicate",
     "precompute": True,
 }
 SWITCHES = {
-    "loss_ibp": {"r": 1, "hessian": False, "beta_schedule": "constant"},
-    "pred_ibp": {"softmax": "omitted", "beta_schedule": "constant"},
+    "loss_ibp": {"r": 1, "hessian": False, "beta_schedule": "learning_rate"},
+    "pred_ibp": {"softmax": "omitted", "beta_schedule": "learning_rate"},
     "at": {"clip": False},
     "fast_at": {"clip": False},
     "tbp": {**TANGENTS, "softmax": "omitted"},
@@ -152,6 +152,7 @@ def test_a_run_is_the_recursion_written_out(configure, tmp_path):
     speeds = [torch.zeros_like(w) for w in weights]
     for epoch in range(3):
         images.set_epoch(epoch)
+        module.beta = 0.3 * 0.98**epoch
         for batch in images:
             loss = module.terms(Batch(batch.x.double(), batch.y), {}).loss
             for w, v, g in zip(weights, speeds, torch.autograd.grad(loss, weights), strict=True):
