@@ -5,12 +5,13 @@
 --launcher NAME                how each sweep is run: sequential (default), fused, joblib, submitit_slurm or ray
 hydra.launcher.KEY=VALUE       a setting of the launcher, for example hydra.launcher.n_jobs=4
 --dry-run                      print the plan and train nothing
-paths.results=DIR              the results, and where runs go
+paths.results=DIR              where runs go, and the results that are read, alone; by default yours and the reference's
+reference=true                 read the reference results beside that folder
 select=holdout|paper           what hyper-parameters are selected on
 
-The plan names each sweep with the number of its runs that results/runs.csv lacks. The sweeps run one after another; one
-that fails is reported at the end. Ctrl-C, SIGTERM or the end of the hours goes to the running sweep, which saves; start
-again to go on.
+The plan names each sweep with the number of its runs that neither the reference results nor yours have. The sweeps run
+one after another; one that fails is reported at the end. Ctrl-C, SIGTERM or the end of the hours goes to the running
+sweep, which saves; start again to go on.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -60,13 +62,19 @@ def plan(given: argparse.Namespace, arguments: Arguments, launcher: Sequence[str
     names = {"table": given.table, "method": given.method, "dataset": given.dataset}
     found: Sequence[Sweep | Batch]
     if given.hours is None:
-        found = [sweep for sweep in narrowed(sweeps(selection), **names) if sweep.n_missing]
+        lacking = [sweep for sweep in narrowed(sweeps(selection), **names) if sweep.n_missing]
+        found = [part for sweep in lacking for part in parts(sweep)]
     else:
         batches = schedule(selection, scores(selection))
         found = narrowed(batches, **names) if batches else []
     elsewhere = [] if arguments.results == OWN else [f"paths.results={arguments.results}"]
     words = shlex.join([*elsewhere, *launcher])
     return [(item, _with(item.command, words)) for item in found]
+
+
+def parts(sweep: Sweep) -> list[Sweep]:
+    """Split a sweep that would train stored runs again, such as those of the reference, into what is missing alone."""
+    return [replace(sweep, command=c, n_missing=n) for c, n in sweep.exact] or [sweep]
 
 
 def _with(command: str, words: str) -> str:
@@ -89,7 +97,7 @@ def describe(planned: Plan, hours: float | None = None) -> str:
         lines[-1] += f", and {unknown} commands an unknown time" if unknown else ""
         later = len(planned) - len(lines) // 2
         return "\n".join([*lines, f"{later} more commands come after them"] if later else lines)
-    total = sum(item.n_missing + item.n_again for item, _ in planned if isinstance(item, Sweep))
+    total = sum(item.n_missing for item, _ in planned)
     return "\n".join([*lines, f"{total} runs in {len(planned)} sweeps"])
 
 
@@ -97,8 +105,7 @@ def _line(item: Sweep | Batch) -> str:
     if isinstance(item, Batch):
         long = "of unknown length" if item.hours is None else f"about {item.hours:.1f} hours"
         return f"{item.what}: {item.n_missing} runs, {long}, for {', '.join(item.decides)}"
-    again = f"; {item.n_again} stored without their directories are trained again" if item.n_again else ""
-    return f"{item.what} ({item.table}): {item.n_missing} of {item.n_runs} runs{again}"
+    return f"{item.what} ({item.table}): {item.n_missing} of {item.n_runs} runs"
 
 
 class Stopped(Exception):

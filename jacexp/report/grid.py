@@ -1,10 +1,14 @@
 """The grid of a cell of the papers, point by point: which of its runs are over, and which are missing."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from jacexp.report.paper import grid
 from jacexp.report.select import Choice, Setting
+
+Point = Mapping[str, float]
+"""A setting of the papers' grid, by column of ``runs.csv``."""
 
 
 def n_runs(choice: Choice) -> int:
@@ -68,3 +72,15 @@ def _is_over(setting: Setting, seed: int) -> bool:
 def is_at(setting: Setting, point: Mapping[str, float]) -> bool:
     """Return whether a setting is at a point of the grid."""
     return all(setting.values.get(column) == value for column, value in point.items())
+
+
+def grouped(
+    missing: Sequence[tuple[Point, set[int]]], strength: str | None
+) -> Iterator[tuple[dict[str, list[float]], set[int]]]:
+    """Join points that differ in strength alone and lack the same seeds."""
+    groups: dict[tuple[tuple[tuple[str, float], ...], frozenset[int]], list[float]] = defaultdict(list)
+    for point, seeds in missing:
+        rest = tuple((c, v) for c, v in point.items() if c != strength)
+        groups[rest, frozenset(seeds)] += [point[strength]] if strength else []
+    for (rest, lacking), strengths in groups.items():
+        yield {c: [v] for c, v in rest} | ({strength: sorted(strengths)} if strength else {}), set(lacking)

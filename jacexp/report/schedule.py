@@ -1,13 +1,12 @@
 """The missing runs in the order of what they decide, for as many hours as there are."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from jacexp.report import commands
-from jacexp.report.grid import is_at, missing_seeds
+from jacexp.report.grid import Point, grouped, is_at, missing_seeds
 from jacexp.report.hours import Cell, Costs
 from jacexp.report.paper import EXPERIMENTS, TABLE1, strength_of
 from jacexp.report.scorecard import Score
@@ -24,8 +23,6 @@ FIRST = {"lr": 0.01, "batch_size": 32}
 
 STAGES = range(3)
 """A first search, the other seeds of what it selects, and the rest of the grid."""
-
-Point = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def _batches(
     (e, method), choice = cell, selection.choice(*cell)
     seconds = costs.seconds(e, method)
     table = "table1" if e in EXPERIMENTS[e.paper] else "figure4"
-    for points, seeds in _grouped(_stage(choice, stage), strength_of(method)):
+    for points, seeds in grouped(_stage(choice, stage), strength_of(method)):
         n = len(seeds) * math.prod(len(values) for values in points.values())
         yield Batch(
             table=f"{e.paper.lower()}-{table}",
@@ -130,15 +127,3 @@ def nearest(choice: Choice, points: Sequence[Point]) -> list[Point]:
     sides = [next((p for p in ordered if p[strength] * sign > papers * sign), None) for sign in (1, -1)]
     wanted = [*ordered[:1], *(p for p in sides if p), *ordered]
     return [p for i, p in enumerate(wanted) if p not in wanted[:i]][:N_NEAR]
-
-
-def _grouped(
-    missing: Sequence[tuple[Point, set[int]]], strength: str | None
-) -> Iterator[tuple[dict[str, list[float]], set[int]]]:
-    """Join points that differ in strength alone and lack the same seeds."""
-    groups: dict[tuple[tuple[tuple[str, float], ...], frozenset[int]], list[float]] = defaultdict(list)
-    for point, seeds in missing:
-        rest = tuple((c, v) for c, v in point.items() if c != strength)
-        groups[rest, frozenset(seeds)] += [point[strength]] if strength else []
-    for (rest, lacking), strengths in groups.items():
-        yield {c: [v] for c, v in rest} | ({strength: sorted(strengths)} if strength else {}), set(lacking)

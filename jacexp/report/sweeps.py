@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol, TypeVar
 
 from jacexp.errors import ConfigError
 from jacexp.report import commands
-from jacexp.report.grid import missing_runs, n_runs, stored_runs
-from jacexp.report.paper import EXPERIMENTS, METHODS, SIZE_METHODS, SIZES, size_experiment
+from jacexp.report.grid import grouped, missing_runs, missing_seeds, n_runs, stored_runs
+from jacexp.report.paper import EXPERIMENTS, METHODS, SIZE_METHODS, SIZES, size_experiment, strength_of
 from jacexp.report.select import Choice, Selection
 
 
@@ -25,8 +26,11 @@ class Sweep:
     """As many as the paper's grid and seeds have."""
     n_missing: int
     n_again: int
-    """Runs that are stored and whose directories are not here, so that the command trains them again."""
+    """Runs that are stored and whose directories are not here, which the command would train again."""
     command: str
+    """Trains the whole grid but for what has a directory."""
+    exact: tuple[tuple[str, int], ...] = ()
+    """Where that would train runs again: the commands that train what is missing alone, with their numbers of runs."""
 
 
 def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
@@ -43,6 +47,7 @@ def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
                 n_missing=missing_runs(choice),
                 n_again=_without_directory(selection, [choice]),
                 command=commands.train(e, method, selection.how),
+                exact=_exact(selection, [choice]),
             )
 
 
@@ -72,6 +77,7 @@ def size_sweep(selection: Selection, method: str, sizes: Sequence[int], *, augme
         n_missing=sum(map(missing_runs, choices)),
         n_again=_without_directory(selection, choices),
         command=commands.train_sizes(method, sizes, experiments[0], selection.how),
+        exact=_exact(selection, choices),
     )
 
 
@@ -129,7 +135,20 @@ def narrowed(planned: Sequence[T], *, table: str = "", method: str = "", dataset
     return kept
 
 
+def _exact(selection: Selection, choices: Sequence[Choice]) -> tuple[tuple[str, int], ...]:
+    if not _without_directory(selection, choices):
+        return ()
+    return tuple(
+        (
+            commands.train_points(c.experiment, c.method, points, seeds, selection.how),
+            len(seeds) * prod(len(values) for values in points.values()),
+        )
+        for c in choices
+        for points, seeds in grouped([m for m in missing_seeds(c) if m[1]], strength_of(c.method))
+    )
+
+
 def _without_directory(selection: Selection, choices: Iterable[Choice]) -> int:
-    folder = selection.store.root / "runs"
+    folder = selection.store.root / "runs"  # where the command trains, whichever folder a run is stored in
     stored = [run for choice in choices for run in stored_runs(choice)]
     return sum(not (folder / run / "result.json").exists() for run in stored)

@@ -94,13 +94,16 @@ def test_another_variant_and_another_experiment_fill_no_cell(tables, read):
     assert cell(selection, method="spec").n_missing == 80
 
 
-def test_stored_runs_without_their_directory_are_trained_again(tables, read, tmp_path):
+def test_stored_runs_without_their_directory_are_not_trained_again(tables, read, tmp_path):
     fill(tables, without={(0, 0)})
     for row in tables.runs[:4]:
         folder = tmp_path / "runs" / row["run"]
         folder.mkdir(parents=True)
         (folder / "result.json").write_text("{}")
-    assert cell(read()).n_again == 15
+    found = cell(read())
+    assert found.n_again == 15
+    words = "dataset=fmnist train.lr=0.01 train.batch_size=16 seed=0 -m"
+    assert found.exact == ((f"python train.py +method=none {words}", 1),)
 
 
 def test_figure_4_names_the_sizes_that_lack_runs(tables, read):

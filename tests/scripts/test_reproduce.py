@@ -77,7 +77,7 @@ def test_nothing_is_trained_where_nothing_is_missing(reproduce, train, tmp_path,
     assert not train[1].exists()
 
 
-def test_a_cell_with_a_hole_is_trained_by_the_command_that_the_tables_name(
+def test_runs_that_are_stored_without_their_directories_are_not_trained_again(
     reproduce, train, tmp_path, capsys
 ):
     tables = full_cell()
@@ -85,9 +85,25 @@ def test_a_cell_with_a_hole_is_trained_by_the_command_that_the_tables_name(
     results = tables.write(tmp_path / "my results")
     assert reproduce.main([*CELL, f"paths.results={results}"], train[0]) == 0
     said = capsys.readouterr().out
-    assert "none on fmnist (p2-table1): 1 of 20 runs; 19 stored without their directories" in said
-    assert f"python train.py +method=none dataset=fmnist 'paths.results={results}' -m" in said
-    assert train[1].read_text() == f"+method=none dataset=fmnist paths.results={results} -m\n"
+    assert "none on fmnist (p2-table1): 1 of 20 runs\n" in said
+    assert said.splitlines()[2] == "1 runs in 1 sweeps"
+    words = "+method=none dataset=fmnist train.lr=0.01 train.batch_size=32 seed=2"
+    assert f"python train.py {words} 'paths.results={results}' -m" in said
+    assert train[1].read_text() == f"{words} paths.results={results} -m\n"
+
+
+def test_what_the_reference_has_is_not_planned_and_goes_to_the_users_folder(
+    reproduce, train, tmp_path, monkeypatch, capsys
+):
+    tables = full_cell()
+    del tables.runs[7]
+    monkeypatch.setattr("jacexp.report.arguments.REFERENCE", tables.write(tmp_path / "results"))
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(CELL, train[0]) == 0
+    words = "+method=none dataset=fmnist train.lr=0.01 train.batch_size=32 seed=2 -m"
+    assert train[1].read_text() == f"{words}\n"
+    assert reproduce.main([*CELL, "reference=false", "--dry-run"], train[0]) == 0
+    assert "20 of 20 runs\n  python train.py +method=none dataset=fmnist -m" in capsys.readouterr().out
 
 
 def test_a_sweep_that_fails_is_reported_and_stops_nothing(reproduce, train, tmp_path, capsys):
