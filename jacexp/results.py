@@ -1,13 +1,14 @@
 """Stored results as tidy tables, for a notebook or a script of one's own: ``runs, curves = jacexp.results.load()``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from jacexp.errors import StoreError
+from jacexp.arguments import chosen
+from jacexp.errors import ConfigError, StoreError, did_you_mean
 from jacexp.report.beside import read_results
 from jacexp.report.schema import CONFIG, Store, read_store
 from jacexp.store.folders import OWN, REFERENCE, is_reference
@@ -71,6 +72,44 @@ def tidy(store: Store) -> Results:
     curves = curves.join(settings)
     trained = ["run", *(c for c in (*CONFIG, *options) if c not in curves)]
     return Results(runs, curves.merge(runs[trained], on="run", how="left"))
+
+
+def matching(results: Results, given: Mapping[str, str], settings: Sequence[str], where: object) -> Results:
+    """Keep the runs that a command line chooses, and their curves.
+
+    Args:
+        results: as `tidy` returns them.
+        given: the words that are wanted, joined by commas, by column of the runs.
+        settings: what else the command line may hold, for the message.
+        where: the runs come from, for the message.
+
+    Returns:
+        Both tables, of these runs alone.
+
+    Raises:
+        ConfigError: for a column that is not there.
+        StoreError: for a word that matches no run, or words that match none together.
+    """
+    check_columns(given, settings, results.runs)
+    filters = {column: words.split(",") for column, words in given.items()}
+    rows = results.runs.astype(object).where(results.runs.notna(), None).to_dict("records")
+    runs = results.runs[chosen(rows, filters, where)]
+    return Results(runs, results.curves[results.curves["run"].isin(runs["run"])])
+
+
+def check_columns(names: Iterable[str], settings: Sequence[str], runs: pd.DataFrame) -> None:
+    """Refuse what is no column of the runs.
+
+    Raises:
+        ConfigError: with the nearest column or setting.
+    """
+    columns = list(runs.columns)
+    for name in names:
+        if name not in columns:
+            near = did_you_mean(name, [*settings, *columns])
+            raise ConfigError(
+                f"{name!r} is no setting and no column of the runs{near}; there are {', '.join(columns)}"
+            )
 
 
 def _typed(table: pd.DataFrame, schema: Mapping[str, Kind]) -> pd.DataFrame:

@@ -19,13 +19,13 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
-from jacexp.arguments import chosen, pairs, run_script
-from jacexp.errors import ConfigError, StoreError, did_you_mean
+from jacexp.arguments import pairs, run_script
+from jacexp.errors import ConfigError, StoreError
 from jacexp.report.arguments import folders
 from jacexp.report.beside import make_good, read_results
 from jacexp.report.markup import Document, latex, markdown
 from jacexp.report.summary import document, summary
-from jacexp.results import tidy
+from jacexp.results import check_columns, matching, tidy
 from jacexp.store.runs import write_atomically
 
 SETTINGS = ("by", "versus", "out", "paths.results", "reference")
@@ -56,14 +56,12 @@ def main(words: Sequence[str]) -> int:
         print(f"note: {note}", file=sys.stderr)
     if store.runs.empty:
         raise StoreError(f"{results / 'runs.csv'} has no run; train one first: python train.py +method=spec")
-    runs = tidy(store).runs
+    found = tidy(store)
     by = settings.get("by", BY).split(",")
-    check_columns({**given, **dict.fromkeys(by)}, list(runs.columns))
+    check_columns([*given, *by], SETTINGS, found.runs)
     if len(set(by)) < len(by):
         raise ConfigError(f"by={','.join(by)} names a column twice; give it once")
-    filters = {column: value.split(",") for column, value in given.items()}
-    rows = runs.astype(object).where(runs.notna(), None).to_dict("records")
-    runs = runs[chosen(rows, filters, results / "runs.csv")]
+    runs = matching(found, given, SETTINGS, results / "runs.csv").runs
     table, notes = summary(runs, by, versus)
     made = document(" ".join(f"{c}={v}" for c, v in given.items()) or "all runs", table, notes, by, versus)
     if out is None:
@@ -94,20 +92,6 @@ def out_file(word: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"out={word} is no file in a folder that exists")
     return path
-
-
-def check_columns(names: Sequence[str], columns: Sequence[str]) -> None:
-    """Refuse what is no column of the runs.
-
-    Raises:
-        ConfigError: with the nearest column.
-    """
-    for name in names:
-        if name not in columns:
-            near = did_you_mean(name, [*SETTINGS, *columns])
-            raise ConfigError(
-                f"{name!r} is no setting and no column of the runs{near}; there are {', '.join(columns)}"
-            )
 
 
 def shown(made: Document) -> str:

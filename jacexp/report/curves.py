@@ -40,13 +40,8 @@ class Curves:
 
     def band(self, method: str, column: str) -> pd.DataFrame:
         """Return the mean and the standard deviation (n − 1; 0 for one network) over a method's networks, by value."""
-        mine = self.points[self.points["method"] == method].dropna(subset=[column])
-        by_value = mine.groupby("value")
-        flagged = by_value["check"].agg(lambda flags: any(flags != ""))
-        spread = by_value[column].std(ddof=1).fillna(0.0)
-        return pd.DataFrame(
-            {"mean": by_value[column].mean(), "deviation": spread, "flagged": flagged.astype(bool)}
-        )
+        mine = self.points[self.points["method"] == method]
+        return band(mine, column).fillna({"deviation": 0.0})[["mean", "deviation", "flagged"]]
 
     def table(self, method: str, column: str) -> pd.DataFrame:
         """Return a column as a table, one row a seed, one column a value; points that a network lacks are left out."""
@@ -63,6 +58,16 @@ class Curves:
         common = set.intersection(*(set(table.columns) for table in tables.values())) if tables else set()
         points = sorted(value for value in common if float(value) > 0)
         return {m: -table[points].mean(axis="columns").dropna() for m, table in tables.items()}
+
+
+def band(points: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Summarise points over networks, by value: n, mean, deviation (n − 1; NaN for one), and whether one is flagged."""
+    by_value = points.dropna(subset=[column]).groupby("value")
+    flagged = by_value["check"].agg(lambda flags: any(flags != "")).astype(bool)
+    over = by_value[column]
+    return pd.DataFrame(
+        {"n": over.count(), "mean": over.mean(), "deviation": over.std(ddof=1), "flagged": flagged}
+    )
 
 
 def curves_of(

@@ -134,7 +134,7 @@ def difference(group: Group, baseline: Group) -> Summary:
         again = side.done.loc[side.done["seed"].duplicated(), "seed"]
         if len(again):
             raise ConfigError(
-                f"versus= pairs runs by seed, and {_label(side)} has several of seed {again.iloc[0]}; "
+                f"versus= pairs runs by seed, and {label(side.key)} has several of seed {again.iloc[0]}; "
                 f"add what tells them apart to by=: {', '.join(varied([side])) or 'nothing that is stored does'}"
             )
         pair.append(side.done.set_index("seed")["test_accuracy"])
@@ -197,15 +197,15 @@ def _column_of(versus: str, groups: Sequence[Group]) -> tuple[str, Any]:
     """Find the first column of ``by`` with a value, and that value in its own type."""
     for column in groups[0].key:
         for group in groups:
-            if _text(group.key[column]) == versus:
+            if text(group.key[column]) == versus:
                 return column, group.key[column]
-    values = dict.fromkeys(_text(g.key[c]) for c in groups[0].key for g in groups)
+    values = dict.fromkeys(text(g.key[c]) for c in groups[0].key for g in groups)
     raise ConfigError(f"versus={versus} is the value of no group; there are {', '.join(values)}")
 
 
 def _notes(groups: Sequence[Group]) -> list[str]:
     notes = [
-        f"run {run} ({_label(group)}, seed {seed}) {status}"
+        f"run {run} ({label(group.key)}, seed {seed}) {status}"
         for group in groups
         for run, seed, status in group.runs[group.runs["status"] != "done"][["run", "seed", "status"]].values
     ]
@@ -222,8 +222,9 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     return notes
 
 
-def _label(group: Group) -> str:
-    return ", ".join(f"{column} {_text(value)}" for column, value in group.key.items())
+def label(key: Mapping[str, Any]) -> str:
+    """Name a group by its values, as in ``method spec, lam 0.01``."""
+    return ", ".join(f"{column} {text(value)}" for column, value in key.items())
 
 
 def document(
@@ -234,7 +235,7 @@ def document(
     headings = [*by, *counts, "test accuracy, %", "95 % interval", "validation loss", "best", "lost"]
     rows = []
     for row in table.to_dict("records"):
-        cells = [_text(row[c]) for c in by]
+        cells = [text(row[c]) for c in by]
         cells += [str(row[c]) for c in counts]
         cells += [_mean(row["mean"], row["deviation"]), _interval(row["low"], row["high"])]
         cells += [_number(row["val_loss"], ".4f"), "best" if row["best"] else "", str(row["lost"])]
@@ -252,7 +253,8 @@ def document(
     return Document("", tuple(intro), (section,))
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Write a value of a table; an empty cell is a dash."""
     if value is None or pd.isna(value):
         return "–"
     if isinstance(value, bool | np.bool_):

@@ -8,7 +8,7 @@ from jacexp.errors import StoreError
 from jacexp.report import markup, robustness, scorecard, tables
 from jacexp.report.beside import marked, read_results
 from jacexp.report.markup import Document
-from jacexp.report.schema import read_store
+from jacexp.report.schema import Store, read_store
 from jacexp.report.select import How, Selection
 from jacexp.store.folders import is_reference
 from jacexp.store.runs import write_atomically
@@ -47,26 +47,51 @@ def write_tables(results: Path, how: How, reference: Path | None = None) -> Writ
     Raises:
         StoreError: if the store cannot be read, or the files cannot be written.
     """
-    store = read_results(results, reference)
-    selection = Selection(store, how)
-    filled = [tables.table(selection, paper) for paper in ("P1", "P2")]
-    documents, scored = _documents(selection, filled)
-    shipped = scored
-    if reference is not None:
-        alone = Selection(read_store(reference, may_be_empty=True), how)
-        before, shipped = _documents(alone, [tables.table(alone, paper) for paper in ("P1", "P2")])
-        documents = {name: marked(before[name], made) for name, made in documents.items()}
+    made = documents_of(read_results(results, reference), how)
+    documents, scored, shipped = made.documents, made.scored, made.shipped
     mark = suffix(how)
-    texts = {f"{name}{mark}.md": markup.markdown(made) for name, made in documents.items()}
+    texts = {f"{name}{mark}.md": markup.markdown(text) for name, text in documents.items()}
     texts |= {
-        f"{name}{mark}.tex": markup.latex(made) for name, made in documents.items() if name != "scorecard"
+        f"{name}{mark}.tex": markup.latex(text) for name, text in documents.items() if name != "scorecard"
     }
     texts[f"scorecard{mark}.csv"] = scorecard.to_csv(shipped, scored)
     written = write_files(results, {name: text.encode() for name, text in texts.items()})
     if how == "holdout" and is_reference(results):
         written += _write_readme(results.resolve().parent, scorecard.readme(scored))
+    return Written(written, made.missing, made.outcome, made.damage)
+
+
+class Documents(NamedTuple):
+    """Both papers' tables and the scorecard, as text."""
+
+    documents: dict[str, Document]
+    """By the name of the file, without its ending."""
+    scored: list[scorecard.Score]
+    shipped: list[scorecard.Score]
+    """The scores without the user's runs, where the reference is shown beside them."""
+    missing: list[tuple[str, str]]
+    """What is not stored, and the command that makes it."""
+    damage: str
+
+    @property
+    def outcome(self) -> str:
+        """How many claims are decided, in a line, and in a second one where the user's runs change it."""
+        first, second = scorecard.outcome(self.shipped), scorecard.outcome(self.scored)
+        return first if first == second else f"{first}\nwith your runs: {second.removeprefix('scorecard: ')}"
+
+
+def documents_of(store: Store, how: How) -> Documents:
+    """Make the tables and the scorecard of a store; what a user's runs change beside the reference is marked."""
+    selection = Selection(store, how)
+    filled = [tables.table(selection, paper) for paper in ("P1", "P2")]
+    documents, scored = _documents(selection, filled)
+    shipped = scored
+    if store.reference is not None:
+        alone = Selection(read_store(store.reference, may_be_empty=True), how)
+        before, shipped = _documents(alone, [tables.table(alone, paper) for paper in ("P1", "P2")])
+        documents = {name: marked(before[name], made) for name, made in documents.items()}
     missing = [gap for table in filled for gap in table.missing]
-    return Written(written, missing, _outcome(shipped, scored), store.damage)
+    return Documents(documents, scored, shipped, missing, store.damage)
 
 
 def _documents(
@@ -80,11 +105,6 @@ def _documents(
     documents["tables/robustness"] = robustness.document(selection)
     documents["scorecard"] = scorecard.document(scored, selection)
     return documents, scored
-
-
-def _outcome(shipped: list[scorecard.Score], scored: list[scorecard.Score]) -> str:
-    first, second = scorecard.outcome(shipped), scorecard.outcome(scored)
-    return first if first == second else f"{first}\nwith your runs: {second.removeprefix('scorecard: ')}"
 
 
 def _write_readme(folder: Path, outcome: str) -> list[Path]:
