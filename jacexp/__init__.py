@@ -8,10 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jacexp.jacobian import exact_jacobian, frobenius_norm, linearize, spectral_norm
+    from jacexp.jacobian import (
+        exact_jacobian,
+        frobenius_norm,
+        linearize,
+        matrix_norm,
+        nuclear_bound,
+        singular_values,
+        spectral_norm,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "exact_jacobian", "frobenius_norm", "linearize", "spectral_norm"]
+__all__ = [
+    "__version__",
+    "exact_jacobian",
+    "frobenius_norm",
+    "linearize",
+    "matrix_norm",
+    "nuclear_bound",
+    "singular_values",
+    "spectral_norm",
+]
 
 
 def __getattr__(name: str) -> Any:

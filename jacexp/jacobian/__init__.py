@@ -10,6 +10,7 @@ from jacexp.jacobian.explicit import (
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
 from jacexp.jacobian.rules.base import Rule, register_function, register_rule
+from jacexp.jacobian.spectrum import SingularValues, matrix_norm, nuclear_bound, singular_values
 from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
 from jacexp.jacobian.terms import Terms
 
@@ -22,6 +23,7 @@ __all__ = [
     "Objective",
     "Passed",
     "Rule",
+    "SingularValues",
     "Step",
     "Terms",
     "along",
@@ -30,9 +32,12 @@ __all__ = [
     "frobenius_norm",
     "has_explicit_steps",
     "linearize",
+    "matrix_norm",
+    "nuclear_bound",
     "register_function",
     "register_rule",
     "scaled",
+    "singular_values",
     "spectral_norm",
     "value_and_grads",
     "why_not_stacked",

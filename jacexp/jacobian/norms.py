@@ -50,7 +50,7 @@ def spectral_norm(
     Raises:
         ConfigError: for a negative n_iter, a module without x or a linearisation with one, and as `linearize`.
     """
-    lin = _linearization(net, x, engine)
+    lin = linearization(net, x, engine)
     if n_iter == 0:
         return torch.linalg.matrix_norm(exact_jacobian(lin).flatten(2), ord=2)
     u = power_iteration(lin, standard_normal_like(lin.x, generator), n_iter)
@@ -96,7 +96,7 @@ def frobenius_norm(
     Raises:
         ConfigError: for a negative n_proj, a module without x or a linearisation with one, and as `linearize`.
     """
-    lin = _linearization(net, x, engine)
+    lin = linearization(net, x, engine)
     if n_proj == 0:
         return per_sample_norm(exact_jacobian(lin))
     return projected_frobenius(lin, sphere_like(lin.logits, n_proj, generator)).sqrt()
@@ -122,12 +122,17 @@ def exact_jacobian(
     Raises:
         ConfigError: for a module without x or a linearisation with one, and as `linearize`.
     """
-    lin = _linearization(net, x, engine)
+    lin = linearization(net, x, engine)
     basis = torch.eye(lin.logits.shape[1], dtype=lin.logits.dtype, device=lin.logits.device)
     return torch.stack([lin.vjp(e.expand_as(lin.logits)) for e in basis], dim=1)
 
 
-def _linearization(net: nn.Module | Linearization, x: Tensor | None, engine: Engine) -> Linearization:
+def linearization(net: nn.Module | Linearization, x: Tensor | None, engine: Engine) -> Linearization:
+    """Return the linearisation that a norm is asked for: the given one, or that of a module at x.
+
+    Raises:
+        ConfigError: for a module without x, or a linearisation with x or an engine.
+    """
     if isinstance(net, nn.Module):
         if x is None:
             raise ConfigError("a network needs the batch x that its Jacobian is taken at")
