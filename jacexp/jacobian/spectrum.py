@@ -177,8 +177,8 @@ def nuclear_bound(
 ) -> Tensor:
     """Estimate ½(‖J_g(x)‖_F² + ‖J_h(g(x))‖_F²) ≥ ‖J_f(x)‖_* of f = h ∘ g (Scarvelis & Solomon 2024).
 
-    Over all factorisations of f the least value is the nuclear norm (*Nuclear Norm Regularization for Deep Learning*), so
-    that training by this penalty is training by that norm, without a singular value decomposition.
+    Over all factorisations of f the least value is the nuclear norm, so training by this penalty is training by that
+    norm, without a singular value decomposition (*Nuclear Norm Regularization for Deep Learning*).
 
     Args:
         inner: g, (B, *in) -> (B, H).
