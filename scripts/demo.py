@@ -18,7 +18,7 @@ from jacexp.store.checkpoint import load_network
 from jacexp.store.folders import OWN
 from jacexp.store.runs import RunDirectory
 from jacexp.train.config import register
-from jacexp.train.job import prepare
+from jacexp.train.job import identify
 from jacexp.train.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def curve(method: str, seed: int, results: Path) -> pd.DataFrame:
         cfg = compose("config", [f"+method={method}", *settings, f"seed={seed}", f"paths.results={results}"])
     print(f"\n{method}, seed {seed}")
     done = run(cfg)
-    data: Split = prepare(cfg).data
+    data: Split = identify(cfg).data
     net = load_network(RunDirectory(results / "runs" / done["row"]["run"]))
     return white_noise(check_samples(net, data.x_test, data.y_test), sigmas=SIGMAS).assign(
         method=method, seed=seed

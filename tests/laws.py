@@ -17,7 +17,7 @@ from jacexp.methods.none import Plain
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 from jacexp.random import make_generator
-from jacexp.train.parts import hyperparameters, method_class
+from jacexp.train.job import hyperparameters, method_class
 from tests.networks import IMAGE, images, labels, network
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_imports_point_down(path):
         assert target not in FORBIDDEN.get(own, ()), f"{path} imports {target}"
         if target.startswith("jacexp.") and target != own:
             assert RANK[target] < RANK[own], f"{path} imports {target}, which is not below {own}"
+
+
+MODULES = {module_name(path): path for path in FILES if path.name != "__init__.py"}
+
+
+@cache
+def chain(module: str) -> tuple[str, ...]:
+    """The longest chain of imports that begins with a module."""
+    names = {name if name in MODULES else name.rpartition(".")[0] for name in imports(MODULES[module])}
+    return (module, *max((chain(name) for name in names & MODULES.keys()), key=len, default=()))
+
+
+def test_no_chain_of_imports_is_longer_than_twelve():
+    longest = max(map(chain, MODULES), key=len)
+    assert len(longest) <= 12, " <- ".join(longest)
 
 
 PACKAGES = {module_name(path.parent) for path in FILES if path.name == "__init__.py"}

@@ -12,7 +12,7 @@ import torch
 from jacexp.errors import ConfigError
 from jacexp.jacobian import linearize
 from jacexp.jacobian.rules.base import RULES
-from jacexp.methods.stack import StackedMethod
+from jacexp.train.stack import StackedMethod
 from tests import laws
 from tests.methods.test_stack import check, modules
 from tests.networks import normals

@@ -33,7 +33,7 @@ WAYS = {
         "jacexp/jacobian/rules/base.py:Rule.forward",
     ),
     "method.lam, to its gradient": (
-        "jacexp/train/parts.py:hyperparameters",
+        "jacexp/train/job.py:hyperparameters",
         "jacexp/train/job.py:make_method",
         "jacexp/methods/base.py:RegularizedModule.objective",
         "jacexp/jacobian/explicit.py:explicit_loss",
@@ -48,7 +48,7 @@ WAYS = {
         "jacexp/sweep/engine.py:train_missing",
         "jacexp/sweep/executors.py:Processes.train",
         "jacexp/train/run.py:run",
-        "jacexp/train/fit.py:fit",
+        "jacexp/train/run.py:fit",
         "jacexp/train/recorder.py:Recorder",
         "jacexp/train/result.py:record",
         "jacexp/store/runs.py:write_json",

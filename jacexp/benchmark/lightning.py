@@ -18,7 +18,6 @@ from jacexp.random import make_generator
 from jacexp.store.runs import RunDirectory
 from jacexp.train.job import Job
 from jacexp.train.recorder import Recorder
-from jacexp.train.resume import Resume
 from jacexp.train.trainer import make_trainer
 
 
@@ -93,8 +92,9 @@ def recorded_epoch(images: Loader, few: Loader) -> float:
     )
     module = plain_lenet(images.device)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(cfg, None, module, RunDirectory(Path(folder)))  # type: ignore[arg-type]  # the images are here
-        recorder = Recorder([job], [Resume()], lambda *_: None)
+        job = Job(cfg, RunDirectory(Path(folder)), source={})  # its images are here
+        job.module = module
+        recorder = Recorder([job], lambda *_: None)
         trainer = make_trainer([job], recorder)
         start = time.perf_counter()
         recorder.fit(trainer, module, images, [few])

@@ -11,7 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from jacexp.benchmark.lenets import lenets
 from jacexp.data.loader import StackedLoader
-from jacexp.train.job import loaders, prepare
+from jacexp.train.job import identify
+from jacexp.train.loaders import loaders
 from jacexp.train.replay import record_on
 from jacexp.train.stack import StackTraining
 
@@ -41,7 +42,7 @@ def profile_stack(
     with tempfile.TemporaryDirectory() as folder:
         n_batches = WARM_UP + 2 * n_steps
         jobs = [
-            prepare(cfg)
+            identify(cfg).prepare()
             for cfg in lenets(Path(folder), method, n_networks, n_batches * batch_size, batch_size)
         ]
     images = loaders(jobs[0], device)[0]

@@ -25,7 +25,7 @@ from jacexp.models.network import Network
 from jacexp.random import make_generator
 from jacexp.store.tables import PROVENANCE
 from jacexp.train.config import METHODS as FILES
-from jacexp.train.parts import method_class
+from jacexp.train.job import method_class
 
 IMAGES = {
     "lenet": (1, 28, 28),

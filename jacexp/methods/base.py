@@ -73,8 +73,6 @@ class RegularizedModule(Training, Declared):
         self.seed = seed
         self.engine: Engine = engine
         self.batch_size = batch_size
-        self.val_sums: Sums | None = None
-        """Of the epoch's validation, where it was validated."""
         self._velocity: Tensor | None = None
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())

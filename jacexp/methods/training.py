@@ -23,6 +23,8 @@ class Training(LeanLightningModule):
         """The epoch in which this process begins or goes on, and how many of its batches are done."""
         self.sums = Sums(n_networks)
         """Of the epoch under way."""
+        self.val_sums: Sums | None = None
+        """Of the epoch's validation, where a single network was validated."""
         self.share = Share()
         """This process's part of each batch."""
 

@@ -10,8 +10,7 @@ from jacexp.errors import DataError, JacexpError, RunLockedError
 from jacexp.sweep.entry import Entry, Group
 from jacexp.sweep.time_left import Pace
 from jacexp.train.groups import compatible_groups
-from jacexp.train.job import identify, rehearse
-from jacexp.train.preview import Planned
+from jacexp.train.job import identify
 from jacexp.train.stop import end_if_requested, rest
 
 POLL_S = 2.0
@@ -53,12 +52,11 @@ def plan(jobs: Iterable[tuple[str, DictConfig | JacexpError]]) -> list[Entry]:
         try:
             if data in missing:
                 raise missing[data]
-            found = identify(cfg)
-            entry.run = found.directory
-            entry.before = Pace.of(found.directory.path).n_epochs
-            entry.planned = Planned(found.cfg, found.n_train, found.n_val, len(found.images.x_test))
+            entry.job = identify(cfg)
+            entry.run = entry.job.directory
+            entry.before = Pace.of(entry.run.path).n_epochs
             if entry.over() is None and not entry.error:
-                rehearse(found)
+                entry.job.rehearse()
         except DataError as error:
             missing[data] = entry.error = error
         except JacexpError as error:
@@ -125,9 +123,8 @@ def _groups(entries: Sequence[Entry], fuse: bool, largest: int | None, n_jobs: i
         return apart
     if largest is None and not torch.cuda.is_available():
         largest = min(LARGEST_ON_CPU, -(-len(together) // n_jobs))
-    entry_of = {id(entry.planned.cfg): entry for entry in together if entry.planned}
-    groups = compatible_groups([entry.planned.cfg for entry in together if entry.planned], largest)
-    return [[entry_of[id(cfg)] for cfg in cfgs] for cfgs in groups] + apart
+    entry_of = {entry.job: entry for entry in together if entry.job}
+    return [[entry_of[job] for job in jobs] for jobs in compatible_groups(list(entry_of), largest)] + apart
 
 
 def _note(group: Group, error: JacexpError | None) -> None:

@@ -9,7 +9,7 @@ from jacexp.errors import JacexpError, StoreError
 from jacexp.store.runs import RunDirectory
 
 if TYPE_CHECKING:
-    from jacexp.train.preview import Planned
+    from jacexp.train.job import Job
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class Entry:
     """Epochs that the run had behind it when the sweep began."""
     error: JacexpError | None = None
     """Why it has no result; a result that is there counts more."""
-    planned: "Planned | None" = None
+    job: "Job | None" = None
     """What would be trained; None for a configuration that cannot be run, or an entry that was read."""
     alone: bool = False
     """Its group failed as a whole, so it is tried without the others."""

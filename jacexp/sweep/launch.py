@@ -137,7 +137,7 @@ class _Sweep:
         over = [entry for entry in self.entries if entry.over()]
         if over:
             yield f"{len(over)} of {len(self.entries)} runs are over"
-        missing = [e.planned for e in self.entries if e.planned and not e.error and e not in over]
+        missing = [e.job for e in self.entries if e.job and not e.error and e not in over]
         if missing:
             yield preview(missing, self.results / "runs")
 

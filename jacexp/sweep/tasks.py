@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 def task_of(group: Group) -> "partial[JacexpError | None]":
     """Make what trains a group in any process, as if the user's command ran there."""
-    cfgs = tuple(entry.planned.cfg for entry in group if entry.planned)
+    cfgs = tuple(entry.job.cfg for entry in group if entry.job)
     return partial(train_group, cfgs, tuple(sys.argv), str(Path.cwd()))
 
 

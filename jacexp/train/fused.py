@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from omegaconf import DictConfig
 
 from jacexp.data.loader import Loader, StackedLoader
 from jacexp.errors import JacexpError, RunLockedError
-from jacexp.train.job import Job, identify, loaders, make_module, prepare
+from jacexp.train.job import Job, identify
+from jacexp.train.loaders import loaders
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.replay import record_on
 from jacexp.train.result import begin, describe, measure, record, writing
-from jacexp.train.resume import Resume
 from jacexp.train.stack import StackTraining
 from jacexp.train.stop import stop_signals
 from jacexp.train.trainer import make_trainer
@@ -46,7 +45,8 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
             except JacexpError as error:
                 errors.append(error)
             else:
-                jobs += [_sharing(job, jobs)] if job else []
+                jobs += [job] if job else []
+        _share_images(jobs)
         for group in _equally_far(jobs):
             try:
                 with writing(f"{len(group)} runs"):
@@ -58,22 +58,21 @@ def train_together(cfgs: Sequence[DictConfig]) -> None:
 
 
 def _missing(cfg: DictConfig, locks: ExitStack) -> Job | None:
-    """Lock a run and prepare it; None if it is over."""
-    directory = identify(cfg).directory
-    locks.enter_context(directory.locked())
-    if directory.over() is not None:
-        directory.tidy()
+    """Lock a run and prepare it, with what it goes on from; None if it is over."""
+    job = identify(cfg)
+    locks.enter_context(job.directory.locked())
+    if job.directory.over() is not None:
+        job.directory.tidy()
         return None
-    Resume.read(directory)  # refuses what is damaged
-    return prepare(cfg)
+    assert job.resume  # refuses what is damaged
+    return job.prepare()
 
 
 def _equally_far(jobs: Sequence[Job]) -> list[list[Job]]:
     """Group jobs by how far they have come."""
     parts: dict[tuple[int, int], list[Job]] = defaultdict(list)
     for job in jobs:
-        resume = Resume.read(job.directory)
-        parts[resume.epoch, resume.batches].append(job)
+        parts[job.resume.epoch, job.resume.batches].append(job)
     return list(parts.values())
 
 
@@ -99,9 +98,7 @@ def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
         torch.cuda.empty_cache()
     # A stack owns the networks that it trains: begin with new ones, from the start or a checkpoint. Some runs may have
     # ended, or been saved, before the memory did.
-    again = [
-        replace(job, module=make_module(job.cfg, job.data)) for job in jobs if job.directory.over() is None
-    ]
+    again = [job.again() for job in jobs if job.directory.over() is None]
     parts = _equally_far(again)
     if len(parts) == 1 and len(again) > 1:
         half = len(again) // 2
@@ -111,16 +108,17 @@ def train_stack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     return [result for job in jobs if (result := job.directory.over())]
 
 
-def _sharing(job: Job, others: Sequence[Job]) -> Job:
-    """Share the images of an earlier job where they are the same."""
-    for other in others:
-        mine, theirs = job.data, other.data
-        parts = [
-            (getattr(mine, name), getattr(theirs, name)) for name in ("x_train", "y_train", "x_val", "y_val")
-        ]
-        if mine.source == theirs.source and all(torch.equal(a, b) for a, b in parts):
-            return replace(job, data=theirs)
-    return job
+def _share_images(jobs: Sequence[Job]) -> None:
+    """Let jobs share the images of the first one that has the same."""
+    for n, job in enumerate(jobs):
+        for other in jobs[:n]:
+            mine, theirs = job.data, other.data
+            names = ("x_train", "y_train", "x_val", "y_val")
+            if mine.source == theirs.source and all(
+                torch.equal(getattr(mine, name), getattr(theirs, name)) for name in names
+            ):
+                job.data = theirs
+                break
 
 
 class _Stack:
@@ -129,14 +127,13 @@ class _Stack:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs, self.cfg = list(jobs), jobs[0].cfg
         self.rows = [describe(job) for job in jobs]
-        self.resumes = [Resume.read(job.directory) for job in jobs]
         self.results: list[dict[str, Any]] = [{}] * len(jobs)
 
     def train(self) -> list[dict[str, Any]]:
         """Train them to the end, record how each ended and return it."""
         for job in self.jobs:
             begin(job)
-        recorder = Recorder(self.jobs, self.resumes, self._diverged)
+        recorder = Recorder(self.jobs, self._diverged)
         trainer = make_trainer(self.jobs, recorder)
         device = trainer.strategy.root_device
         dtype = torch.float64 if self.cfg.train.precision == "64" else torch.float32
@@ -145,9 +142,9 @@ class _Stack:
         images, validation, tests = self._images(device)
         training = StackTraining([job.module for job in self.jobs], record_on(device))
         recorder.fit(trainer, training, images, validation)
-        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+        for n, job in enumerate(self.jobs):
             if training.alive[n]:
-                self._record(n, measure(job, resume.rows, resume.seconds, tests[n]), {"status": "done"})
+                self._record(n, measure(job, tests[n]), {"status": "done"})
         return self.results
 
     def _diverged(self, n: int, error: Diverged) -> None:

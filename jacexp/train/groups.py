@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from jacexp.errors import JacexpError
 from jacexp.jacobian.explicit import why_not_stacked
-from jacexp.methods.stack import can_be_stacked
-from jacexp.train.job import identify, stand_in
-from jacexp.train.parts import method_class
+from jacexp.train.job import Job, method_class
+from jacexp.train.stack import can_be_stacked
 
 OWN = (
     "seed",
@@ -29,7 +28,7 @@ UNSEEN = ("grid", "progress", "protocol", "paths.data")
 """Keys that no number depends on."""
 
 
-def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) -> list[list[DictConfig]]:
+def compatible_groups(jobs: Sequence[Job], largest: int | None = None) -> list[list[Job]]:
     """Group runs that can be trained as one stack.
 
     They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
@@ -37,22 +36,22 @@ def compatible_groups(cfgs: Sequence[DictConfig], largest: int | None = None) ->
     stacked rules. A line says so where the method or the network is the reason.
 
     Args:
-        cfgs: configurations that can be run.
+        jobs: the runs.
         largest: the most runs of a group; None for no limit.
 
     Returns:
         The groups, each in the order given.
     """
-    groups: dict[str, list[DictConfig]] = defaultdict(list)
+    groups: dict[str, list[Job]] = defaultdict(list)
     reasons: set[str] = set()
-    for number, cfg in enumerate(cfgs):
+    for number, job in enumerate(jobs):
         try:
-            key = _key(cfg)
+            key = _key(job)
         except NotStackedError as reason:
             key = None
             reasons.add(str(reason))
-        groups[key or f"alone {number}"].append(cfg)
-    for text in sorted(reasons) if len(cfgs) > 1 else ():
+        groups[key or f"alone {number}"].append(job)
+    for text in sorted(reasons) if len(jobs) > 1 else ():
         _say_once(text)
     return [
         group[first : first + (largest or len(group))]
@@ -70,7 +69,7 @@ def _say_once(text: str) -> None:
     print(text, flush=True)
 
 
-def _key(cfg: DictConfig) -> str | None:
+def _key(job: Job) -> str | None:
     """Write out what the runs of a group have in common.
 
     Returns:
@@ -79,22 +78,19 @@ def _key(cfg: DictConfig) -> str | None:
     Raises:
         NotStackedError: if no run of this method or this network can be in a group.
     """
+    cfg, method = job.cfg, method_class(job.cfg)
+    if cfg.logger is not None or cfg.train.engine == "autograd" or cfg.train.devices > 1:
+        return None
     try:
-        run = identify(cfg)
-        method = method_class(run.cfg)
-        if cfg.logger is not None or cfg.train.engine == "autograd":
-            return None
-        if cfg.train.devices > 1:
-            return None
-        reason = why_not_stacked(stand_in(run).body) if "_target_" in run.cfg.model else None
+        reason = why_not_stacked(job.stand_in().body) if "_target_" in cfg.model else None
     except JacexpError:  # as the run itself will say
         return None
     if not can_be_stacked(method):
         raise NotStackedError(f"{cfg.method.name} has no explicit passes, so its runs are trained one by one")
     if reason:
-        raise NotStackedError(f"{run.cfg.model.name} is trained one by one, not fused: {reason}")
-    shared = OmegaConf.to_container(run.cfg, resolve=True)
-    is_plain = method.strength is None or run.cfg.method[method.strength] == 0
+        raise NotStackedError(f"{cfg.model.name} is trained one by one, not fused: {reason}")
+    shared = OmegaConf.to_container(cfg, resolve=True)
+    is_plain = method.strength is None or cfg.method[method.strength] == 0
     for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
         *path, last = key.split(".")
         part: Any = shared

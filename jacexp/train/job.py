@@ -1,69 +1,131 @@
-"""A job: a configuration that was found fit to run, with its data and its network."""
+"""A job: a configuration that was found fit to run, with its method, its data and its network."""
 
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from jacexp.data.augment import AUGMENTS
 from jacexp.data.load import load
-from jacexp.data.loader import Loader
 from jacexp.data.spec import ImageSet, Split
 from jacexp.data.split import split, split_source
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, DataError
 from jacexp.methods.base import RegularizedModule
+from jacexp.methods.optim import Recipe
 from jacexp.models.architectures import build
 from jacexp.models.network import Network
 from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
-from jacexp.train.config import data_root
+from jacexp.targets import imported
+from jacexp.train.config import METHODS, data_root
 from jacexp.train.keys import check, check_grid
-from jacexp.train.parts import (
-    data_set,
-    hyperparameters,
-    method_class,
-    network,
-    own_data,
-    own_network,
-    recipe,
-    science,
-)
-
-EVALUATION_BATCH = 1000
-"""Images in a batch of validation and test; it changes no number but the last digits of a loss."""
+from jacexp.train.parts import data_set, network, own_data, own_network, science
+from jacexp.train.resume import Resume
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Job:
-    """A configuration that was found fit to run, with its data, its network and method, and its directory."""
+    """A configuration that was found fit to run. Its data, its network and how far it is are made when first asked for.
 
-    cfg: DictConfig
-    data: Split
-    module: RegularizedModule
-    directory: RunDirectory
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What is known of a run before its images are divided and its network is built."""
+    Without them it is small: a sweep holds as many as it has runs.
+    """
 
     cfg: DictConfig
     """With every switch in its declared type."""
-    images: ImageSet
-    n_train: int
-    n_val: int
     directory: RunDirectory
+    source: dict[str, Any]
+    """Of its data: where they are from, and how many images are for what."""
+
+    @cached_property
+    def data(self) -> Split:
+        """The images, divided."""
+        data = split(_images(self.cfg), **_division(self.cfg))
+        if data.source != self.source:
+            raise DataError(f"the images of {data.name} changed while their runs were named; start again")
+        return data
+
+    @cached_property
+    def module(self) -> RegularizedModule:
+        """The method, with the network inside as it is before the training."""
+        mean, std = self.data.mean_std(self.cfg.data.mean, self.cfg.data.std)
+        net = build(
+            in_shape=self.data.in_shape,
+            n_classes=self.data.n_classes,
+            mean=mean,
+            std=std,
+            seed=self.cfg.seed,
+            **network(self.cfg),
+        )
+        return make_method(self.cfg, net)
+
+    @cached_property
+    def resume(self) -> Resume:
+        """How far it has come; to be asked for once nobody else trains it."""
+        return Resume.read(self.directory)
+
+    def again(self) -> "Job":
+        """Return the job with a new network, and with how far it has come by now."""
+        job = replace(self)
+        job.data = self.data
+        return job
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many images are for training, validation and test."""
+        return self.source["split"]["n_train"], self.source["split"]["n_val"], self.source["n_test"]
+
+    def prepare(self) -> "Job":
+        """Divide the images and build the network.
+
+        Returns:
+            The job itself; nothing is written.
+
+        Raises:
+            ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
+            DataError: if the data set is missing or damaged by now.
+        """
+        if "_target_" in self.cfg.model:
+            try_out(self.module.net, self.data.in_shape, self._smallest_batch())
+        _check_tangents(self.cfg, self.module, self.data.in_shape)
+        return self
+
+    def rehearse(self) -> None:
+        """Refuse what `prepare` would refuse when it builds the method, with one network for all runs of a shape.
+
+        Raises:
+            ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
+        """
+        in_shape = tuple(_images(self.cfg).x_train.shape[1:])
+        _check_tangents(self.cfg, make_method(self.cfg, self.stand_in()), in_shape)
+
+    def stand_in(self) -> Network:
+        """Build a network like the run's, one for all runs with such a network and such data.
+
+        Returns:
+            The network, with other weights and no normalisation.
+
+        Raises:
+            ConfigError: if the network does not fit the data.
+        """
+        images = _images(self.cfg)
+        shape = tuple(images.x_train.shape[1:])
+        return _stand_in(json.dumps(network(self.cfg)), shape, images.n_classes, self._smallest_batch())
+
+    def _smallest_batch(self) -> int:
+        """Return 1 if some batch of an epoch has one row only, which batch norm cannot train on, and 2 otherwise."""
+        size = self.cfg.train.batch_size
+        return min(2, self.counts[0] % size or size)
 
 
-def identify(cfg: DictConfig) -> Identity:
+def identify(cfg: DictConfig) -> Job:
     """Check a configuration as far as that is quick, and name its run; nothing is written.
 
     Returns:
-        The run's directory, its data set (read once a process) and its configuration.
+        The job; its data set was read once a process, and no network was built.
 
     Raises:
         ConfigError: if it cannot be run.
@@ -73,8 +135,7 @@ def identify(cfg: DictConfig) -> Identity:
     recipe(cfg)  # refuses what cannot train
     own = {"method": hyperparameters(cfg), "model": own_network(cfg), "dataset": own_data(cfg)}
     check_grid(cfg, [f"{part}.{name}" for part, values in own.items() for name in values])
-    images = _images(cfg)
-    source = split_source(images, **_division(cfg))
+    source = split_source(_images(cfg), **_division(cfg))
     n_train, n_val = source["split"]["n_train"], source["split"]["n_val"]
     if cfg.train.batch_size > n_train:
         raise ConfigError(f"train.batch_size={cfg.train.batch_size} exceeds the {n_train} training images")
@@ -84,55 +145,79 @@ def identify(cfg: DictConfig) -> Identity:
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
     typed.merge_with(own)
-    directory = RunDirectory(Path(cfg.paths.results) / "runs" / run_id(science(typed, source)))
-    return Identity(typed, images, n_train, n_val, directory)
+    path = Path(cfg.paths.results) / "runs" / run_id(science(typed, method_class(typed), source))
+    return Job(typed, RunDirectory(path), source)
 
 
-def prepare(cfg: DictConfig) -> Job:
-    """Check a configuration, load its data and build its network; nothing is written.
-
-    Returns:
-        What can be run.
-
-    Raises:
-        ConfigError: if it cannot be run.
-        DataError: if its data set is missing or damaged.
-    """
-    run = identify(cfg)
-    data = split(run.images, **_division(run.cfg))
-    module = make_module(run.cfg, data)
-    if "_target_" in run.cfg.model:
-        try_out(module.net, data.in_shape, _smallest_batch(run))
-    _check_tangents(run.cfg, module, data.in_shape)
-    return Job(run.cfg, data, module, run.directory)
-
-
-def rehearse(run: Identity) -> None:
-    """Refuse what `prepare` would refuse when it builds the method, with one network for all runs of a shape.
-
-    Raises:
-        ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
-    """
-    net = stand_in(run)
-    _check_tangents(run.cfg, make_method(run.cfg, net), tuple(run.images.x_train.shape[1:]))
-
-
-def stand_in(run: Identity) -> Network:
-    """Build a network like the run's, one for all runs with such a network and such data.
+def recipe(cfg: DictConfig) -> Recipe:
+    """Read the optimiser's part of a configuration.
 
     Returns:
-        The network, with other weights and no normalisation.
+        The recipe.
 
     Raises:
-        ConfigError: if the network does not fit the data.
+        ConfigError: for values that cannot train.
     """
-    shape = tuple(run.images.x_train.shape[1:])
-    return _stand_in(json.dumps(network(run.cfg)), shape, run.images.n_classes, _smallest_batch(run))
+    t = cfg.train
+    return Recipe(t.lr, t.momentum, t.momentum_form, t.schedule, t.gamma, t.epochs)
 
 
-def _smallest_batch(run: Identity) -> int:
-    """Return 1 if some batch of an epoch has one row only, which batch norm cannot train on, and 2 otherwise."""
-    return min(2, run.n_train % run.cfg.train.batch_size or run.cfg.train.batch_size)
+def method_class(cfg: DictConfig) -> type[RegularizedModule]:
+    """Import the class that the method's ``_target_`` names.
+
+    Returns:
+        The class.
+
+    Raises:
+        ConfigError: if there is no such class, it is not a RegularizedModule, or not the one of its name.
+    """
+    target = str(cfg.method.get("_target_"))
+    found = imported(target, "method._target_")
+    if not isinstance(found, type) or not issubclass(found, RegularizedModule):
+        raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
+    name = str(cfg.method.get("name"))
+    if (usual := _target_of(name)) and not issubclass(found, imported(usual, "method._target_")):
+        raise ConfigError(
+            f"method.name={name} is that of {usual}, not of {target}: set method.name to another"
+        )
+    return found
+
+
+@cache
+def _target_of(name: str) -> str | None:
+    """Return the class of a method of the project's, None for any other name."""
+    path = METHODS / f"{name}.yaml"
+    return str(OmegaConf.load(path).method["_target_"]) if path.is_file() else None
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """Convert a method's hyper-parameters to the types that its class declares, and complete them by its defaults.
+
+    Returns:
+        Every hyper-parameter by name.
+
+    Raises:
+        ConfigError: for one that is missing, unknown, or has a value that is not allowed.
+    """
+    try:
+        given = OmegaConf.to_container(cfg.method, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(given, dict)
+    return method_class(cfg).checked({str(k): v for k, v in given.items() if k not in ("_target_", "name")})
+
+
+def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
+    """Wrap a network in the method that trains it.
+
+    Returns:
+        The method, with the network inside.
+
+    Raises:
+        ConfigError: if a hyper-parameter is impossible.
+    """
+    train = {"engine": cfg.train.engine, "batch_size": cfg.train.batch_size}
+    return method_class(cfg)(net, **hyperparameters(cfg), recipe=recipe(cfg), seed=cfg.seed, **train)
 
 
 def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, ...]) -> None:
@@ -174,60 +259,3 @@ def _stand_in(arguments: str, in_shape: tuple[int, ...], n_classes: int, smalles
     if "target" in which:
         try_out(net, in_shape, smallest_batch)
     return net
-
-
-def make_module(cfg: DictConfig, data: Split) -> RegularizedModule:
-    """Build a network with its initial weights and the method that trains it.
-
-    Returns:
-        The method, with the network inside.
-
-    Raises:
-        ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
-    """
-    mean, std = data.mean_std(cfg.data.mean, cfg.data.std)
-    net = build(
-        in_shape=data.in_shape,
-        n_classes=data.n_classes,
-        mean=mean,
-        std=std,
-        seed=cfg.seed,
-        **network(cfg),
-    )
-    return make_method(cfg, net)
-
-
-def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
-    """Wrap a network in the method that trains it.
-
-    Returns:
-        The method, with the network inside.
-
-    Raises:
-        ConfigError: if a hyper-parameter is impossible.
-    """
-    train = {"engine": cfg.train.engine, "batch_size": cfg.train.batch_size}
-    return method_class(cfg)(net, **hyperparameters(cfg), recipe=recipe(cfg), seed=cfg.seed, **train)
-
-
-def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
-    """Load a job's images onto the device: training (with tangents, if the method needs them), validation, test.
-
-    Returns:
-        The three; where several processes train, the validation images are this one's share.
-    """
-    cfg, data, module = job.cfg, job.data, job.module
-    tangents = module.tangents(data.in_shape, device)
-    train = Loader(
-        data.x_train,
-        data.y_train,
-        batch_size=cfg.train.batch_size,
-        seed=cfg.seed,
-        device=device,
-        augment=AUGMENTS[cfg.data.augment]() if cfg.data.augment != "none" else None,
-        tangents=tangents.of_set(data.x_train) if tangents and module.precompute else tangents,
-    )
-    x_val, y_val = module.share.rows(data.x_val), module.share.rows(data.y_val)
-    val = Loader(x_val, y_val, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
-    test = Loader(data.x_test, data.y_test, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
-    return train, val, test

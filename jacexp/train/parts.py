@@ -1,78 +1,16 @@
-"""What the parts of a configuration stand for: its method, network, data set and optimiser, and its name."""
+"""What the parts of a configuration stand for: its network and its data set, and what names the run."""
 
 from collections.abc import Collection, Mapping
-from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from jacexp.data.load import NAMES
 from jacexp.errors import ConfigError
-from jacexp.methods.base import RegularizedModule
-from jacexp.methods.optim import Recipe
+from jacexp.methods.hyperparameters import Declared
 from jacexp.models.architectures import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
 from jacexp.targets import checked_arguments, imported
-from jacexp.train.config import METHODS
-
-
-def recipe(cfg: DictConfig) -> Recipe:
-    """Read the optimiser's part of a configuration.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        ConfigError: for values that cannot train.
-    """
-    t = cfg.train
-    return Recipe(t.lr, t.momentum, t.momentum_form, t.schedule, t.gamma, t.epochs)
-
-
-def method_class(cfg: DictConfig) -> type[RegularizedModule]:
-    """Import the class that the method's ``_target_`` names.
-
-    Returns:
-        The class.
-
-    Raises:
-        ConfigError: if there is no such class, it is not a RegularizedModule, or not the one of its name.
-    """
-    target = str(cfg.method.get("_target_"))
-    found = imported(target, "method._target_")
-    if not isinstance(found, type) or not issubclass(found, RegularizedModule):
-        raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
-    name = str(cfg.method.get("name"))
-    if (usual := _target_of(name)) and not issubclass(found, imported(usual, "method._target_")):
-        raise ConfigError(
-            f"method.name={name} is that of {usual}, not of {target}: set method.name to another"
-        )
-    return found
-
-
-@cache
-def _target_of(name: str) -> str | None:
-    """Return the class of a method of the project's, None for any other name."""
-    path = METHODS / f"{name}.yaml"
-    return str(OmegaConf.load(path).method["_target_"]) if path.is_file() else None
-
-
-def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """Convert a method's hyper-parameters to the types that its class declares, and complete them by its defaults.
-
-    Returns:
-        Every hyper-parameter by name.
-
-    Raises:
-        ConfigError: for one that is missing, unknown, or has a value that is not allowed.
-    """
-    try:
-        given = OmegaConf.to_container(cfg.method, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-    assert isinstance(given, dict)
-    return method_class(cfg).checked({str(k): v for k, v in given.items() if k not in ("_target_", "name")})
 
 
 def own_network(cfg: DictConfig) -> dict[str, Any]:
@@ -160,13 +98,14 @@ def data_set(cfg: DictConfig) -> dict[str, Any]:
     return {"name": name, "path": None, "target": str(cfg.dataset._target_), "arguments": own}
 
 
-def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+def science(cfg: DictConfig, method: type[Declared], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what determines a run's numbers, which its name is the hash of.
 
     Paths, loggers, progress, device, devices and engine are left out; a data file is in by the hash of what it holds.
 
     Args:
         cfg: the configuration.
+        method: its method, which may name its hyper-parameters otherwise than they are called.
         data: the name, files and counts of the data set.
 
     Returns:
@@ -174,8 +113,6 @@ def science(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
-    kept = {key: resolved[key] for key in ("method", "model", "data", "select", "checkpoint", "seed")}
-    kept["method"] = method_class(cfg).named(kept["method"])
-    kept["train"] = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device", "devices")}
-    kept["dataset"] = dict(data)
-    return kept
+    train = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device", "devices")}
+    kept = {key: resolved[key] for key in ("model", "data", "select", "checkpoint", "seed")}
+    return {**kept, "method": method.named(resolved["method"]), "train": train, "dataset": dict(data)}

@@ -7,14 +7,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import chdir, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # not there in every build of torch
 
 from jacexp.errors import JacexpError
@@ -37,6 +39,21 @@ class Rank(NamedTuple):
     def store(self) -> Store:
         """Connect to the store through which the processes find each other; their parent keeps it."""
         return TCPStore("127.0.0.1", self.port, is_master=False)
+
+
+@contextmanager
+def process_group(rank: Rank, *, gpu: bool = False) -> Iterator[None]:
+    """Join the processes that add their gradients up, by NCCL on GPUs and by Gloo on the CPU."""
+    if gpu:
+        torch.cuda.set_device(rank.number)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpu else "gloo",
+        store=rank.store(),
+        rank=rank.number,
+        world_size=rank.of,
+    )
+    yield
+    dist.destroy_process_group()  # not after an error: the others may be waiting for what never comes
 
 
 class _Failure(NamedTuple):

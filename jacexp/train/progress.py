@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 
-from jacexp.methods.base import RegularizedModule
+from jacexp.methods.training import Training
 
 _in_sweep = ContextVar("in_sweep", default=False)
 
@@ -39,7 +39,7 @@ class Bar(TQDMProgressBar):
         pl_module: pl.LightningModule,
     ) -> dict[str, int | str | float | dict]:  # type: ignore[type-arg]
         """Return this process's means of the epoch so far; the sums stay on the device between two refreshes."""
-        assert isinstance(pl_module, RegularizedModule)
+        assert isinstance(pl_module, Training)
         (means,) = pl_module.sums.means()
         return {name: f"{means[name]:.4g}" for name in ("loss", "penalty", "accuracy") if name in means}
 
@@ -49,7 +49,7 @@ class Lines(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the line of an epoch."""
-        assert isinstance(pl_module, RegularizedModule)
+        assert isinstance(pl_module, Training)
         assert pl_module.val_sums
         (means,), counts = pl_module.sums.means(), pl_module.val_sums.counts()
         print(

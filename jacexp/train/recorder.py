@@ -16,7 +16,6 @@ from jacexp.methods.training import Training
 from jacexp.store.checkpoint import save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.job import Job
-from jacexp.train.resume import Resume
 from jacexp.train.stop import Stopped, stop_requested
 from jacexp.train.validation import best_row, evaluate
 
@@ -51,17 +50,14 @@ class Recorder(Checkpoint):
     the first one writes, and all do everything else at the same step.
     """
 
-    def __init__(
-        self, jobs: Sequence[Job], resumes: Sequence[Resume], diverged: Callable[[int, Diverged], None]
-    ) -> None:
+    def __init__(self, jobs: Sequence[Job], diverged: Callable[[int, Diverged], None]) -> None:
         """Record runs that are trained together.
 
         Args:
-            jobs: the runs.
-            resumes: how far each has come, equally far; kept up to date.
+            jobs: the runs, which have come equally far; what each goes on from is kept up to date.
             diverged: called with the number of each run that diverges; the others go on if it returns.
         """
-        self.jobs, self.resumes, self.diverged = list(jobs), list(resumes), diverged
+        self.jobs, self.diverged = list(jobs), diverged
         self._best: dict[int, dict[str, Any]] = {}
 
     def fit(
@@ -83,11 +79,11 @@ class Recorder(Checkpoint):
             StoreError: if a checkpoint does not fit.
             Stopped: if the program is asked to stop.
         """
-        self.validation, first = validation, self.resumes[0]
+        self.validation, first = validation, self.jobs[0].resume
         training.start = first.epoch, first.batches
-        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
-            resume.load_into(training, n, job.directory)
-            resume.state, resume.sums = {}, []
+        for n, job in enumerate(self.jobs):
+            job.resume.load_into(training, n, job.directory)
+            job.resume.state, job.resume.sums = {}, []
         loop = trainer.fit_loop
         stages = ("ready", "started", "processed", "completed")
         loop.epoch_progress.current.load_state_dict(dict.fromkeys(stages, first.epoch))
@@ -143,7 +139,7 @@ class Recorder(Checkpoint):
     def _validate(self, trainer: pl.Trainer, training: Training) -> None:
         """Validate each network and add its row."""
         epoch, means = trainer.current_epoch, training.sums.means()
-        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+        for n, job in enumerate(self.jobs):
             if not training.alive[n]:
                 continue
             training.share.copy_buffers(job.module.net)
@@ -152,8 +148,8 @@ class Recorder(Checkpoint):
             row = {"epoch": epoch, "lr": job.module.recipe.lr_at(epoch)}
             row |= {f"train_{name}": value for name, value in means[n].items()}
             row |= {f"val_{name}": value for name, value in job.module.val_sums.counts().items()}
-            resume.rows = [*resume.rows, row]
-            if job.cfg.checkpoint == "best" and best_row(resume.rows) is row:
+            job.resume.rows = [*job.resume.rows, row]
+            if job.cfg.checkpoint == "best" and best_row(job.resume.rows) is row:
                 self._best[n] = snapshot(job.directory.id, job.module.net)
 
     @override
@@ -178,8 +174,9 @@ class Recorder(Checkpoint):
 
     def _save(self, trainer: pl.Trainer, training: Training, epoch: int, batches: int) -> None:
         seconds = (time.perf_counter() - self._looked) / max(1, sum(training.alive))
-        for n, (job, resume) in enumerate(zip(self.jobs, self.resumes, strict=True)):
+        for n, job in enumerate(self.jobs):
             if training.alive[n]:
+                resume = job.resume
                 resume.epoch, resume.batches = epoch, batches
                 resume.seconds += seconds
                 resume.sums = training.share.gather(training.sums.state(n)) if batches else []
@@ -191,7 +188,7 @@ class Recorder(Checkpoint):
         self._looked = self._saved = time.perf_counter()
 
     def _write(self, trainer: pl.Trainer, n: int) -> None:
-        directory, rows = self.jobs[n].directory, self.resumes[n].rows
+        directory, rows = self.jobs[n].directory, self.jobs[n].resume.rows
         best = self._best.pop(n, None)
         if trainer.is_global_zero and best:
             save_checkpoint(directory / "best.ckpt", best)

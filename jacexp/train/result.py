@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,8 @@ from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches
-from jacexp.train.job import Job
-from jacexp.train.parts import data_set, hyperparameters, method_class, own_arguments
+from jacexp.train.job import Job, hyperparameters, method_class
+from jacexp.train.parts import data_set, own_arguments
 from jacexp.train.validation import best_row, evaluate
 
 
@@ -76,19 +76,18 @@ def describe(job: Job) -> dict[str, Any]:
     }
 
 
-def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test: Loader) -> dict[str, Any]:
+def measure(job: Job, test: Loader) -> dict[str, Any]:
     """Save a trained network and return the columns of ``runs.csv`` that its training and its test images tell.
 
     Args:
         job: the run; its network is at the end of its training.
-        rows: what was measured after each epoch.
-        seconds: what the training took.
         test: the test images, where the network is.
 
     Returns:
         The columns of the epoch that is tested, the last or the best.
     """
     save_network(job.directory, "last", job.module.net)
+    rows = job.resume.rows
     validation = best_row(rows) if job.cfg.checkpoint == "best" else rows[-1]
     net = load_network(job.directory, job.cfg.checkpoint).to(test.device)
     tested = evaluate(RegularizedModule(net), test).counts()
@@ -100,7 +99,7 @@ def measure(job: Job, rows: Sequence[Mapping[str, float]], seconds: float, test:
         "n_test": tested["n"],
         "n_test_correct": tested["n_correct"],
         "test_loss": tested["loss"],
-        "train_s": round(seconds, 3),
+        "train_s": round(job.resume.seconds, 3),
     }
 
 

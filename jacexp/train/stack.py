@@ -1,18 +1,114 @@
-"""The training of a stack of networks under Lightning's Trainer."""
+"""Several runs of one method as one stack: each network has its own strength, draws, images and step."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from jacexp.data.spec import Batch
+from jacexp.errors import ConfigError
+from jacexp.jacobian.explicit import value_and_grads
+from jacexp.jacobian.step import PLAIN
+from jacexp.jacobian.terms import Terms
 from jacexp.methods.base import RegularizedModule
-from jacexp.methods.draws import Noise
-from jacexp.methods.stack import StackedMethod
+from jacexp.methods.draws import Ahead, Noise
+from jacexp.methods.stacked_network import StackedNetwork
 from jacexp.methods.training import Training
+from jacexp.methods.weights import WeightPenalty
 from jacexp.random import stream_seed
 from jacexp.train.replay import Record, Replayed, Step
+
+
+def can_be_stacked(method: type[RegularizedModule]) -> bool:
+    """Return whether a stack computes all that a method is: its explicit passes or its penalty on the weights."""
+    of_weights = issubclass(method, WeightPenalty)
+    general = WeightPenalty if of_weights else RegularizedModule
+    steps = ("training_step", "terms", "explicit_terms", "plain_terms")
+    has_own_steps = any(getattr(method, step) is not getattr(general, step) for step in steps)
+    has_passes = method.passes is not RegularizedModule.passes
+    return not has_own_steps and (of_weights or has_passes or method.strength is None)
+
+
+class StackedMethod:
+    """One method on stacked networks that may differ in strength, seed and normalisation, and in nothing else."""
+
+    def __init__(self, modules: Sequence[RegularizedModule]) -> None:
+        """Stack the networks of methods. They are shared from now on; see `StackedNetwork`.
+
+        Raises:
+            ConfigError: for a method that has neither explicit passes nor a penalty on the weights.
+        """
+        if not can_be_stacked(type(modules[0])):
+            raise ConfigError(
+                f"{type(modules[0]).__name__} has no explicit passes, so its networks cannot be trained as one"
+            )
+        self.modules = list(modules)
+        self.stack = StackedNetwork([module.net for module in modules])
+        self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
+        self.has_dropout = modules[0].has_dropout
+        self.plain = all(module.strength_value() == 0 for module in modules)
+        self._ahead = Ahead(
+            self._draw_ahead,
+            sample_dim=modules[0].sample_dim,
+            n_networks=self.stack.n,
+            batch_size=modules[0].batch_size,
+        )
+
+    def draw(self, x: Tensor, epoch: int, batch: int) -> Noise:
+        """Draw what each network would draw alone for batch x (N · B, *in) of an epoch."""
+        return {} if self.plain else self._ahead.of(x, epoch, batch)
+
+    def _draw_ahead(self, x: Tensor, epoch: int, block: int) -> Sequence[Noise]:
+        alone = [module.draw_ahead(x, epoch, block) for module in self.modules]
+        return [self.modules[0].stacked_noise(drawn) for drawn in zip(*alone, strict=True)]
+
+    def terms(self, batch: Batch, noise: Noise) -> tuple[Terms, Tensor]:
+        """Compute the loss of each network's batch, and its gradient.
+
+        Args:
+            batch: the rows of network after network, (N · B, ...).
+            noise: what `draw` gave.
+
+        Returns:
+            The terms, with a loss (N,) and a penalty (N · B,) or (N,), and the gradients as ``weights``, (N, P).
+        """
+        template, normalize = self.modules[0], self.stack.normalize
+        rows = self.strengths.repeat_interleave(len(batch.x) // self.stack.n)
+        objective = None if self.plain else template.objective(batch, noise, rows, normalize)
+        if objective is None:  # the clean images' own loss, with or without a penalty on the weights
+            objective = PLAIN
+        terms, gradients = value_and_grads(
+            self.stack.body, normalize(batch.x), batch.y, objective, n_networks=self.stack.n
+        )
+        gradient = self.stack.in_a_row(gradients)
+        if self.plain or not isinstance(template, WeightPenalty):
+            return terms, gradient
+        penalty, of_penalty = self._weight_penalty(template, noise)
+        loss = terms.loss + self.strengths * penalty
+        return terms._replace(loss=loss, penalty=penalty), gradient + self.strengths[:, None] * of_penalty
+
+    def _weight_penalty(self, method: WeightPenalty, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Compute each network's penalty, (N,), and its gradient, (N, P)."""
+        template, body = _PenaltyOfWeights(method), self.stack.body
+        weights = {f"method.net.body.{name}": body.get_parameter(name).detach() for name in self.stack.names}
+
+        def penalty(weights: dict[str, Tensor], noise: Noise) -> Tensor:
+            return torch.func.functional_call(template, weights, (noise,))
+
+        gradients, values = torch.func.vmap(torch.func.grad_and_value(penalty))(weights, noise)
+        return values, torch.cat([g.flatten(1) for g in gradients.values()], dim=1)
+
+
+class _PenaltyOfWeights(nn.Module):
+    """A weight penalty as a module that can be called with other weights."""
+
+    def __init__(self, method: WeightPenalty) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, noise: Noise) -> Tensor:
+        return self.method.weight_penalty(noise)
 
 
 class StackTraining(Training):

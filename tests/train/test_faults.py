@@ -15,7 +15,7 @@ from jacexp.store.checkpoint import load_network
 from jacexp.store.merge import merge_runs
 from jacexp.train import result as result_module
 from jacexp.train import run as run_module
-from jacexp.train.job import prepare
+from jacexp.train.job import identify
 from jacexp.train.run import run
 
 SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=2")
@@ -60,7 +60,7 @@ def test_a_full_disk_leaves_what_was_there_and_starting_again_goes_on(configure,
         patch.setattr(Path, "open", open_full)
         with pytest.raises(StoreError, match=r"No space left on device.*is kept.*start again"):
             run(cfg)
-    where = prepare(cfg).directory
+    where = identify(cfg).directory
     assert (tmp_path / "runs.csv").read_bytes() == table
     assert (where / "result.json").exists() == (name == "runs.csv")
     assert not list(tmp_path.rglob("*.partial"))
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_what_was_there_and_starting_again_goes_on(configure,
 
 def test_a_full_disk_within_an_epoch_keeps_the_last_checkpoint(configure, tmp_path, monkeypatch):
     cfg = configure(*SHORT)
-    resume, opened = prepare(cfg).directory / "resume.ckpt", Path.open
+    resume, opened = identify(cfg).directory / "resume.ckpt", Path.open
     kept = []
 
     def open_full(path, mode="r", *args, **settings):
@@ -147,7 +147,7 @@ def test_a_device_without_enough_memory_is_a_failed_run_that_says_what_to_do(con
         patch.setattr(RegularizedModule, "training_step", too_large)
         with pytest.raises(JacexpError, match=r"out of memory .*2\.00 GiB.*smaller train\.batch_size"):
             run(cfg)
-    assert prepare(cfg).directory.result()["status"] == "failed"
+    assert identify(cfg).directory.result()["status"] == "failed"
     assert run(cfg)["status"] == "done"
 
 
@@ -157,7 +157,7 @@ def interrupted(configure, monkeypatch, *words):
         patch.setattr(result_module, "evaluate", die)
         with pytest.raises(Killed):
             run(cfg)
-    return cfg, prepare(cfg).directory / "resume.ckpt"
+    return cfg, identify(cfg).directory / "resume.ckpt"
 
 
 def cut(content, other):
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_kept(configure, tmp_path, m
 
 def test_what_killed_processes_left_does_no_harm_and_goes_when_the_run_is_over(configure):
     cfg = configure(*SHORT)
-    where = prepare(cfg).directory
+    where = identify(cfg).directory
     where.path.mkdir(parents=True)
     for name in ("resume.ckpt", "metrics.csv", "result.json", "last.ckpt"):
         (where / f".{name}.123.partial").write_text("half")
@@ -210,7 +210,7 @@ def test_what_killed_processes_left_does_no_harm_and_goes_when_the_run_is_over(c
 
 def test_a_run_that_another_process_trains_is_told_from_other_errors(configure):
     cfg = configure(*SHORT)
-    with prepare(cfg).directory.locked(), pytest.raises(RunLockedError, match="another process"):
+    with identify(cfg).directory.locked(), pytest.raises(RunLockedError, match="another process"):
         run(cfg)
     assert run(cfg)["status"] == "done", "the lock goes with its owner"
 
@@ -231,10 +231,10 @@ def test_metrics_are_whole_where_a_process_died_after_its_last_checkpoint(config
             patch.setattr(Path, "replace", killed)
             with pytest.raises(Killed):
                 run(parts)
-        if (prepare(parts).directory / "resume.ckpt").exists():
+        if (identify(parts).directory / "resume.ckpt").exists():
             break
     run(parts)
-    ends = [prepare(cfg).directory for cfg in (whole, parts)]
+    ends = [identify(cfg).directory for cfg in (whole, parts)]
     assert (ends[0] / "metrics.csv").read_text() == (ends[1] / "metrics.csv").read_text()
     one, two = (load_network(end).state_dict() for end in ends)
     assert all(torch.equal(value, two[key]) for key, value in one.items())

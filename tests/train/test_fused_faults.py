@@ -121,7 +121,7 @@ def test_the_others_of_a_damaged_checkpoint_stay_together(configure, tmp_path, m
     with pytest.raises(StoreError, match="not a checkpoint of run"):
         train_together(cfgs)
     resume.write_bytes(b"no checkpoint")
-    assert compatible_groups(cfgs) == [cfgs]
+    assert len(compatible_groups([identify(cfg) for cfg in cfgs])) == 1
     with pytest.raises(StoreError, match="damaged"):
         train_together(cfgs)
     assert groups == [[0, 2], [0, 2]]

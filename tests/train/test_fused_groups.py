@@ -1,15 +1,11 @@
 """Which runs are trained as one stack, and which are not."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 
 from jacexp.store.runs import write_json
-from jacexp.train import groups
 from jacexp.train.fused import train_together
 from jacexp.train.groups import compatible_groups
-from jacexp.train.job import identify
+from jacexp.train.job import Job, identify
 from jacexp.train.run import run
 from tests.results import result
 from tests.train.grid import TINY, grid
@@ -25,8 +21,9 @@ def test_groups(configure, tmp_path):
         configure("+method=spec", *TINY, "train.engine=autograd", "seed=8"),
         configure("+method=spec", *TINY, "train.engine=autograd", "seed=9"),
     ]
-    assert compatible_groups(cfgs) == [cfgs[:3], *([cfg] for cfg in cfgs[3:])]
-    assert compatible_groups(cfgs[:3], largest=2) == [cfgs[:2], cfgs[2:3]]
+    jobs = [identify(cfg) for cfg in cfgs]
+    assert compatible_groups(jobs) == [jobs[:3], *([job] for job in jobs[3:])]
+    assert compatible_groups(jobs[:3], largest=2) == [jobs[:2], jobs[2:3]]
 
 
 @pytest.mark.parametrize(
@@ -37,18 +34,17 @@ def test_groups(configure, tmp_path):
         *("train.epochs=3", "train.batch_size=8", "train.precision=bf16-mixed", "dataset.path=x.npz"),
     ],
 )
-def test_what_a_group_has_in_common(configure, monkeypatch, change):
-    monkeypatch.setattr(groups, "identify", lambda cfg: SimpleNamespace(cfg=cfg, directory=Path("nowhere")))
-    cfgs = [configure("+method=none", *TINY), configure("+method=none", *TINY, change)]
-    assert compatible_groups(cfgs) == [[cfg] for cfg in cfgs]
+def test_what_a_group_has_in_common(configure, change):
+    pair = [Job(configure("+method=none", *TINY, *words), None, {}) for words in ((), (change,))]
+    assert compatible_groups(pair) == [[job] for job in pair]
 
 
 @pytest.mark.parametrize(
     "change", ["seed=3", "train.lr=1", "train.momentum=0", "train.schedule=cosine", "checkpoint=best"]
 )
 def test_what_a_group_need_not_have_in_common(configure, change):
-    cfgs = [configure("+method=none", *TINY), configure("+method=none", *TINY, change)]
-    assert compatible_groups(cfgs) == [cfgs]
+    pair = [Job(configure("+method=none", *TINY, *words), None, {}) for words in ((), (change,))]
+    assert compatible_groups(pair) == [pair]
 
 
 def test_a_run_that_is_over_or_held_or_failed(configure, tmp_path):

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from jacexp.data import Loader
 from jacexp.models import ARCHITECTURES
-from jacexp.train.job import prepare
+from jacexp.train.job import identify
 from jacexp.train.validation import evaluate
 from tests.laws import METHODS, make
 from tests.networks import IMAGE, network
@@ -88,7 +88,7 @@ def test_bf16_in_a_stack_is_no_further_from_float32_than_alone(configure, tmp_pa
         where = tmp_path / precision / way
         cfgs = grid(configure, method, *words, f"train.precision={precision}", results=where)
         WAYS[way](cfgs)
-        of[precision, way] = [changed(prepare(cfg), results(where)) for cfg in cfgs]
+        of[precision, way] = [changed(identify(cfg), results(where)) for cfg in cfgs]
     fused, alone, exact = (
         torch.cat([w / e.norm() for w, e in zip(changes, of["32", "alone"], strict=True)])
         for changes in of.values()

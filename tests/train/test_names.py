@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jacexp.train.job import prepare
+from jacexp.train.job import identify
 from jacexp.train.run import run
 
 SHORT = ("data.subset=100", "data.holdout=50", "train.batch_size=20", "train.epochs=3")
@@ -38,7 +38,7 @@ def words_of(method):
 
 @pytest.mark.parametrize("method", NAMES)
 def test_a_run_has_the_name_that_it_always_had(configure, method):
-    assert prepare(configure(*words_of(method))).directory.id == NAMES[method]
+    assert identify(configure(*words_of(method))).directory.id == NAMES[method]
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_a_run_has_the_name_that_it_always_had(configure, method):
 def test_another_reading_is_another_run(configure, method, word):
     key = word.split("=")[0]
     kept = [w for w in words_of(method) if not w.startswith(key)]
-    assert prepare(configure(*kept, word)).directory.id != NAMES[method]
+    assert identify(configure(*kept, word)).directory.id != NAMES[method]
 
 
 def test_names_follow_the_science_alone(configure, tmp_path):
     def name(*overrides, **where):
-        return prepare(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
+        return identify(configure("+method=spec", *SHORT, *overrides, **where)).directory.id
 
     assert (
         name()
@@ -92,7 +92,7 @@ def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
     for path in paths:
         np.savez(path, **arrays)
     jobs = [
-        prepare(
+        identify(
             configure(
                 "+method=frob", "dataset=npz", f"dataset.path={p}", "train.batch_size=8", "train.epochs=1"
             )
@@ -104,4 +104,4 @@ def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
     assert result["row"]["dataset"] == "toy"
     assert json.loads(result["row"]["data"])["files"][0]["file"] == "toy.npz"
     np.savez(paths[0], **{**arrays, "y_test": (np.arange(9) + 1) % 3})
-    assert prepare(jobs[0].cfg).directory.id != jobs[1].directory.id
+    assert identify(jobs[0].cfg).directory.id != jobs[1].directory.id

@@ -13,7 +13,7 @@ from jacexp.evaluate.frozen import EvaluationError
 from jacexp.evaluate.stored import evaluate_run, matching
 from jacexp.train import job
 from jacexp.train.fused import train_together
-from jacexp.train.job import identify, prepare
+from jacexp.train.job import identify
 from jacexp.train.run import run
 from tests.laws import METHODS
 from tests.train import own_things
@@ -73,7 +73,7 @@ KEYS = {
 def test_a_wrong_key_is_refused_in_one_line(configure, word):
     words = [w for w in VECTORS if "model" not in word or "model" not in w]
     with pytest.raises(JacexpError) as refused:
-        prepare(configure("+method=none", *words, word))
+        identify(configure("+method=none", *words, word))
     assert KEYS[word] in str(refused.value)
 
 
@@ -112,7 +112,7 @@ def test_every_method_but_tangents_trains_on_vectors(configure, method):
 
 
 def test_vectors_are_normalised_by_feature(configure):
-    found = prepare(configure("+method=none", *VECTORS))
+    found = identify(configure("+method=none", *VECTORS))
     z = found.module.net.normalize(found.data.x_train)
     torch.testing.assert_close(z.mean(0), torch.zeros(4), atol=1e-6, rtol=0)
     torch.testing.assert_close(z.std(0, correction=0), torch.ones(4))

@@ -13,7 +13,7 @@ from jacexp.errors import ConfigError, StoreError
 from jacexp.store.checkpoint import load_network, read_checkpoint, save_checkpoint
 from jacexp.train.fused import train_together
 from jacexp.train.groups import compatible_groups
-from jacexp.train.job import identify, prepare, rehearse
+from jacexp.train.job import identify
 from jacexp.train.run import run
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ WRONG = {
 def test_a_wrong_network_is_refused_in_one_line(configure, tmp_path, words):
     target, *others = words.split()
     with pytest.raises(ConfigError) as refused:
-        rehearse(identify(configure(*TINY, f"+model._target_={target}", *others)))
+        identify(configure(*TINY, f"+model._target_={target}", *others)).rehearse()
     assert WRONG[words] in str(refused.value)
     assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError):
@@ -77,7 +77,7 @@ def test_the_row_of_a_run_holds_the_arguments_of_its_class(configure):
 def test_initial_weights_are_the_seeds_and_the_classs_own(configure):
     target = f"+model._target_={HERE}.Residual"
     weights = [
-        prepare(configure(*TINY, target, *words)).module.net.state_dict()
+        identify(configure(*TINY, target, *words)).module.net.state_dict()
         for words in ((), (), ("seed=1",), ("model.init=toolbox",))
     ]
     first, again, other, toolbox = (w["body.first.bias"] for w in weights)
@@ -107,7 +107,7 @@ def test_a_stack_of_ones_own_networks_gives_each_its_numbers(configure, tmp_path
         words = (*TINY, *RESIDUAL, f"seed={seed}", "train.precision='64'")
         return configure(*words, results=tmp_path / results)
 
-    assert len(compatible_groups([cfg(0, "fused"), cfg(1, "fused")])) == 1
+    assert len(compatible_groups([identify(cfg(seed, "fused")) for seed in (0, 1)])) == 1
     train_together([cfg(0, "fused"), cfg(1, "fused")])
     run(cfg(1, "alone"))
     fused, alone = (identify(cfg(1, results)).directory.result()["row"] for results in ("fused", "alone"))
@@ -116,8 +116,8 @@ def test_a_stack_of_ones_own_networks_gives_each_its_numbers(configure, tmp_path
 
 def test_a_network_without_rules_is_trained_alone_and_says_why(configure, capsys):
     words = (*TINY, f"+model._target_={HERE}.Perceptron", "+model.layer=layer_norm")
-    cfgs = [configure(*words, f"seed={seed}") for seed in range(2)]
-    assert compatible_groups(cfgs) == [[cfg] for cfg in cfgs]
+    jobs = [identify(configure(*words, f"seed={seed}")) for seed in range(2)]
+    assert compatible_groups(jobs) == [[job] for job in jobs]
     assert "Perceptron is trained one by one, not fused: no rule for LayerNorm" in capsys.readouterr().out
 
 

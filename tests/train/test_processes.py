@@ -13,7 +13,7 @@ import torch
 from jacexp.errors import JacexpError
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
-from jacexp.train.job import prepare
+from jacexp.train.job import identify
 from jacexp.train.processes import run_together
 from jacexp.train.run import run
 from jacexp.train.stop import Stopped, stop_requested, stop_signals
@@ -85,7 +85,7 @@ def test_a_killed_process_ends_the_run_with_one_error_and_nothing_is_lost(config
     with pytest.raises(JacexpError, match="the process of device 1 was killed by SIGKILL"):
         run(cfg)
     assert time.monotonic() - began < 45
-    assert prepare(cfg).directory.result() is None
+    assert identify(cfg).directory.result() is None
     assert not (tmp_path / "runs.csv").exists()
     cfg.train.devices = 1
     assert run(cfg)["status"] == "done"
@@ -96,7 +96,7 @@ def test_an_error_in_any_process_is_the_run_s(configure, monkeypatch):
     cfg = configure(*DOOMED)
     with pytest.raises(JacexpError, match=r"failed: ValueError\('doomed'\)"):
         run(cfg)
-    result = prepare(cfg).directory.result()
+    result = identify(cfg).directory.result()
     assert result["status"] == "failed"
     assert "deadly.py" in result["error"], "the traceback of the process in which it happened"
 

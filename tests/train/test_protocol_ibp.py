@@ -18,8 +18,8 @@ from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
 from jacexp.train.commandline import checked_arguments
 from jacexp.train.config import register
-from jacexp.train.job import loaders, prepare
-from jacexp.train.parts import recipe
+from jacexp.train.job import identify, recipe
+from jacexp.train.loaders import loaders
 from jacexp.train.run import run
 from tests.laws import CONF
 
@@ -144,7 +144,7 @@ def test_a_run_is_the_recursion_written_out(configure, tmp_path):
     """Three epochs of train.py against the paper's update, in float64, from the same weights in the same order."""
     small = ("data.subset=20", "train.batch_size=10", "model.filters=[2,3]", "train.precision=64")
     cfg = configure("+method=loss_ibp", "method.beta=0.3", *SHORT, *small)
-    job = prepare(cfg)
+    job = identify(cfg)
     module = job.module.double()
     module.engine = "autograd"
     images, _, _ = loaders(job, torch.device("cpu"))
@@ -165,20 +165,20 @@ def test_a_run_is_the_recursion_written_out(configure, tmp_path):
 
 
 def test_a_subset_has_its_own_images_weights_and_validation(configure):
-    first, second = (prepare(configure("+method=at", *SHORT, f"seed={seed}")) for seed in (0, 1))
+    first, second = (identify(configure("+method=at", *SHORT, f"seed={seed}")) for seed in (0, 1))
     assert (len(first.data.x_train), len(first.data.x_val), len(first.data.x_test)) == (60, 30, 360)
     assert not torch.equal(first.data.x_train, second.data.x_train)
     assert not torch.equal(first.module.net.body[0].weight, second.module.net.body[0].weight)
     train, val = ({image.numpy().tobytes() for image in x} for x in (first.data.x_train, first.data.x_val))
     assert not train & val
-    paper = prepare(configure("+method=at", *SHORT, "select=paper"))
+    paper = identify(configure("+method=at", *SHORT, "select=paper"))
     assert torch.equal(paper.data.x_val, paper.data.x_test)
     assert torch.equal(paper.data.x_train, first.data.x_train)
 
 
 def test_the_switches_that_the_paper_leaves_open_reach_the_network(configure):
     default, other = (
-        prepare(configure("+method=none", "protocol=ibp", *SHORT, *words)).module.net
+        identify(configure("+method=none", "protocol=ibp", *SHORT, *words)).module.net
         for words in ((), ("data.mean=pixel", "model.pool=ceil", "model.init=torch", "model.filters=[4,6]"))
     )
     assert default.normalize.mean.shape == (1, 1, 1)
@@ -193,7 +193,7 @@ def test_the_switches_that_the_paper_leaves_open_reach_the_network(configure):
 
 @pytest.mark.parametrize("augment", ["affine", "affine_text"])
 def test_tangents_follow_the_augmented_images(configure, augment):
-    job = prepare(configure("+method=tbp", *SHORT, f"data.augment={augment}", "method.precompute=false"))
+    job = identify(configure("+method=tbp", *SHORT, f"data.augment={augment}", "method.precompute=false"))
     images, val, _ = loaders(job, torch.device("cpu"))
     (batch, *_), tangents = list(images), Tangents((1, 28, 28))
     assert torch.equal(batch.tangents, tangents(batch.x))
@@ -203,7 +203,7 @@ def test_tangents_follow_the_augmented_images(configure, augment):
 
 
 def test_tangents_are_computed_once_otherwise(configure):
-    job = prepare(configure("+method=tbp", *SHORT))
+    job = identify(configure("+method=tbp", *SHORT))
     images, _, _ = loaders(job, torch.device("cpu"))
     assert images.tangents.shape == (60, 5, 1, 28, 28)
     for batch in images:

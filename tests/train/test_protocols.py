@@ -13,13 +13,18 @@ from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
 from jacexp.sweep.engine import plan
 from jacexp.train import run as runs
-from jacexp.train.preview import Planned, preview
+from jacexp.train.job import Job
+from jacexp.train.preview import preview
 from jacexp.train.run import run
 from jacexp.train.trainer import quiet_lightning
 from tests.laws import CONF, METHODS
 
 SHORT = ("data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=1")
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+
+
+def job(cfg, n_train, n_val, n_test):
+    return Job(cfg, None, {"split": {"n_train": n_train, "n_val": n_val}, "n_test": n_test})
 
 
 @pytest.mark.parametrize("protocol", [(), ("protocol=own",)], ids=["default", "own"])
@@ -42,7 +47,7 @@ def test_the_own_protocol_is_one_budget_for_every_method_and_data_set(configure)
 def test_a_protocol_chosen_for_foreign_images_is_pointed_out_and_how_to_compare(configure, monkeypatch):
     def lines(*words, command=()):
         monkeypatch.setattr(sys, "argv", ["train.py", *command])
-        return preview([Planned(configure(*words), 1, 2, 3)], Path("here")).splitlines()
+        return preview([job(configure(*words), 1, 2, 3)], Path("here")).splitlines()
 
     _, hint = lines("+method=loss_ibp", "dataset=fmnist")
     assert hint == (
@@ -65,7 +70,7 @@ def test_the_line_before_a_training_tells_what_varies(configure):
         for lr in (0.01, 0.001)
         for s in range(5)
     ]
-    assert preview([Planned(cfg, 54_000, 6_000, 10_000) for cfg in rates], Path("results/runs")) == (
+    assert preview([job(cfg, 54_000, 6_000, 10_000) for cfg in rates], Path("results/runs")) == (
         "10 runs of spec lam=0.01 on fmnist (54000 training, 6000 validation, 10000 test images): lenet, "
         "protocol spectral, epochs 50, batch size 32, SGD with lr 0.01|0.001 (constant) and momentum 0.8 (accumulate), "
         "seed 0…4 (5 values), engine auto, CPU; files in results/runs"

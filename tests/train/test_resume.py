@@ -17,7 +17,7 @@ from jacexp.store.runs import RunDirectory
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
 from jacexp.train.fused import _equally_far, train_together
-from jacexp.train.job import identify
+from jacexp.train.job import Job, identify
 from jacexp.train.recorder import Recorder
 from jacexp.train.resume import Resume
 from jacexp.train.run import run
@@ -275,6 +275,6 @@ def test_runs_go_on_together_only_from_the_same_batch_of_the_same_epoch(tmp_path
         directory = RunDirectory(tmp_path / name)
         directory.path.mkdir()
         Resume(epoch, batches).write(directory, {})
-        jobs.append(SimpleNamespace(directory=directory))
+        jobs.append(Job(None, directory, {}))
     groups = [[job.directory.id for job in part] for part in _equally_far(jobs)]
     assert groups == [["a", "c"], ["b"], ["d"]]

@@ -13,7 +13,8 @@ from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
 from jacexp.train import result as result_module
-from jacexp.train.job import loaders, prepare
+from jacexp.train.job import identify
+from jacexp.train.loaders import loaders
 from jacexp.train.recorder import Recorder
 from jacexp.train.run import run
 from jacexp.train.validation import best_row, evaluate
@@ -82,7 +83,7 @@ def test_switches_that_are_not_the_protocol_s_stand_in_the_row(configure):
 def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path):
     cfg = configure("+method=none", *SHORT, "train.lr=0.05")
     result = run(cfg)
-    job = prepare(cfg)
+    job = identify(cfg)
     net = load_network(directory(result, tmp_path))
     _, val, test = loaders(job, torch.device("cpu"))
     for images, part in ((val, "val"), (test, "test")):
@@ -131,7 +132,7 @@ def test_every_epoch_sees_each_image_once_in_an_order_of_its_own(configure, monk
     monkeypatch.setattr(RegularizedModule, "training_step", watched)
     cfg = configure("+method=none", *SHORT)
     run(cfg)
-    job = prepare(cfg)
+    job = identify(cfg)
     marks = (job.data.x_train / 255).flatten(1).double() @ torch.arange(784.0).double()
     for epoch, order in enumerate(torch.cat(seen).view(3, 100)):
         torch.testing.assert_close(order, marks[epoch_order(100, 0, epoch)])
@@ -197,7 +198,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
     assert result["row"]["epoch"] == losses.index(min(losses)) < 5, (
         "an example whose best epoch is not its last"
     )
-    job = prepare(cfg)
+    job = identify(cfg)
     _, val, _ = loaders(job, torch.device("cpu"))
     best = load_network(directory(result, tmp_path), "best")
     assert evaluate(RegularizedModule(best), val).counts()["loss"] == pytest.approx(min(losses))

@@ -9,7 +9,7 @@ from jacexp.methods import RegularizedModule
 from jacexp.methods.at import AdversarialTraining
 from jacexp.methods.draws import AHEAD
 from jacexp.methods.hyperparameters import Strength
-from jacexp.methods.stack import StackedMethod, can_be_stacked
+from jacexp.train.stack import StackedMethod, can_be_stacked
 from tests.laws import METHODS, batch, make
 from tests.networks import network
 
