@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
@@ -108,15 +109,14 @@ def _line(item: Sweep | Batch) -> str:
     return f"{item.what} ({item.table}): {item.n_missing} of {item.n_runs} runs"
 
 
-class Stopped(Exception):
-    """A signal came, and the sweep that was running has ended."""
+class Ended(NamedTuple):
+    """How a command ended."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-class TimeOver(Exception):
-    """The hours are over, and the sweep that was running has ended."""
+    status: int
+    signum: int | None
+    """Of the first signal that came meanwhile."""
+    is_late: bool
+    """Whether it was told to stop because the hours were over."""
 
 
 def replanned(make_plan: Callable[[], Plan]) -> Iterator[tuple[Sweep | Batch, str]]:
@@ -144,12 +144,11 @@ def run_all(
     failed, until = [], math.inf if hours is None else time.monotonic() + 3600 * hours
     for number, (item, command) in enumerate(planned, start=1):
         print(f"\n[{number}/{n}] {command}", flush=True)
-        try:
-            status = run([*train, *shlex.split(command)[2:]], until)
-        except Stopped as stopped:
+        status, signum, is_late = run([*train, *shlex.split(command)[2:]], until)
+        if signum:
             print(f"\nstopped at {item.what}; start again to go on", file=sys.stderr)
-            return 128 + stopped.number
-        except TimeOver:
+            return 128 + signum
+        if is_late:
             print(f"\nthe hours are over at {item.what}; start again to go on", file=sys.stderr)
             break
         if status:
@@ -159,7 +158,7 @@ def run_all(
     return int(bool(failed))
 
 
-def run(command: Sequence[str], until: float = math.inf) -> int:
+def run(command: Sequence[str], until: float = math.inf) -> Ended:
     """Run a command, hand signals on to it, and wait until it has ended.
 
     It has a process group of its own, because a terminal's Ctrl-C would otherwise reach it twice.
@@ -167,13 +166,6 @@ def run(command: Sequence[str], until: float = math.inf) -> int:
     Args:
         command: its words.
         until: when, on the monotonic clock, it is told to stop.
-
-    Returns:
-        Its exit status.
-
-    Raises:
-        Stopped: after a signal.
-        TimeOver: if it was told to stop because its time was over.
     """
     came: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
@@ -187,18 +179,14 @@ def run(command: Sequence[str], until: float = math.inf) -> int:
         for number in came:  # before there was a child
             child.send_signal(number)
         children.append(child)
-        over = False
+        is_late = False
         try:
             status = child.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            over = True
+            is_late = True
             child.send_signal(signal.SIGTERM)
             status = child.wait()
-    if came:
-        raise Stopped(came[0])
-    if over:
-        raise TimeOver
-    return status
+    return Ended(status, came[0] if came else None, is_late)
 
 
 @contextmanager

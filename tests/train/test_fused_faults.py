@@ -33,7 +33,7 @@ class Recorded(InProcess):
         self.groups = []
 
     def train(self, groups):
-        self.groups += [[run.planned.cfg.seed for run in group] for group in groups]
+        self.groups += [[run.job.cfg.seed for run in group] for group in groups]
         return super().train(groups)
 
 
