@@ -54,8 +54,8 @@ reproduce-tables: setup ## every table and the scorecard, from the reference res
 	$(PY) scripts/tables.py $(WHERE)
 
 .PHONY: figures
-figures: setup ## every figure, from stored results; RESULTS=DIR as above
-	$(PY) scripts/figures.py $(WHERE)
+figures: setup ## every figure of the papers, from stored results; RESULTS=DIR as above; ARGS='dataset=mine methods=spec,none' draws these
+	$(PY) scripts/figures.py $(WHERE) $(ARGS)
 
 .PHONY: reproduce-runs
 reproduce-runs: setup ## train what is missing; HOURS=8 first what decides most; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it

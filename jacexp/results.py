@@ -92,7 +92,8 @@ def matching(results: Results, given: Mapping[str, str], settings: Sequence[str]
     """
     check_columns(given, settings, results.runs)
     filters = {column: words.split(",") for column, words in given.items()}
-    rows = results.runs.astype(object).where(results.runs.notna(), None).to_dict("records")
+    cells = results.runs.astype(object).where(results.runs.notna(), None)
+    rows = [{str(c): v for c, v in row.items()} for row in cells.to_dict("records")]
     runs = results.runs[chosen(rows, filters, where)]
     return Results(runs, results.curves[results.curves["run"].isin(runs["run"])])
 

@@ -61,7 +61,8 @@ def main(words: Sequence[str]) -> int:
     check_columns([*given, *by], SETTINGS, found.runs)
     if len(set(by)) < len(by):
         raise ConfigError(f"by={','.join(by)} names a column twice; give it once")
-    runs = matching(found, given, SETTINGS, results / "runs.csv").runs
+    where = results / "runs.csv" if reference is None else "your results and the reference"
+    runs = matching(found, given, SETTINGS, where).runs
     table, notes = summary(runs, by, versus)
     made = document(" ".join(f"{c}={v}" for c, v in given.items()) or "all runs", table, notes, by, versus)
     if out is None:

@@ -41,6 +41,13 @@ def test_the_example_trains_and_evaluates_outside_of_the_checkout(project):
     folder, commands = project
     ended = in_shell(folder, commands)
     assert ended.returncode == 0, ended.stderr
+    slug = "stripes-stripes_resnet"
+    figures = {path.name for path in (folder / "my_results" / "figures").iterdir()}
+    kinds = ("curves", "grid-spec", "grid-loss_ibp", "training")
+    assert figures == {f"{slug}.md", *(f"{slug}-{kind}.{end}" for kind in kinds for end in ("png", "pdf"))}
+    caption = (folder / "my_results" / "figures" / f"{slug}.md").read_text()
+    assert "n = 2, seeds 0, 1, the best of 2 settings by validation loss. Loss IBP" in caption
+    assert "python scripts/evaluate.py eval=jacobian dataset=stripes" in ended.stdout
     groups = [line.split()[:3] for line in ended.stdout.split("test accuracy, %")[1].splitlines()[1:5]]
     settings = [(method, strength) for method in ("loss_ibp", "spec") for strength in ("0.01", "0.1")]
     assert groups == [[method, strength, "2"] for method, strength in settings]

@@ -92,7 +92,7 @@ def curves_of(
     mine = stored[(stored["eval"] == evaluation) & stored["run"].isin(chosen.index)]
     if statistic is not None:
         mine = mine[mine["statistic"] == statistic]
-    mine, notes = _one_threat(mine)
+    mine, notes = one_threat(mine)
     clean = _clean_accuracy(mine, chosen)
     accuracy = 100 * mine["n_correct"] / mine["n"]
     points = mine.assign(error=100 - accuracy, change=accuracy - clean)
@@ -103,7 +103,8 @@ def curves_of(
     return Curves(experiment, evaluation, kept, threat, settings, tuple(notes), selection.store.yours)
 
 
-def _one_threat(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def one_threat(curves: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Keep the points under the threat and settings of most networks, and say in sentences what is left out."""
     kinds = curves.groupby(["threat", "settings"], sort=True).agg(
         n=("run", "nunique"), last=("started", "max")
     )

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from jacexp.report.paper import METHOD_NAMES, NAMES, Experiment
@@ -109,16 +110,15 @@ def settle(fig: Figure) -> None:
     fig.set_layout_engine("none")
 
 
-def draw_band(axes: Axes, method: str, band: pd.DataFrame, *, hollow: bool = False) -> None:
-    """Draw one method's mean over its networks, with a band of one standard deviation.
+def draw_band(axes: Axes, look: Look, band: pd.DataFrame, *, hollow: bool = False) -> None:
+    """Draw a mean over networks, with a band of one standard deviation.
 
     Args:
         axes: where.
-        method: gives colour, marker and line.
+        look: colour, marker and line.
         band: index: x; columns ``mean``, ``deviation``, ``flagged``.
         hollow: draw the same method a second way, dashed and with white markers.
     """
-    look = LOOKS[method]
     x, mean, half = (np.asarray(v, dtype=float) for v in (band.index, band["mean"], band["deviation"]))
     every = max(1, len(x) // 7)
     axes.plot(
@@ -136,12 +136,16 @@ def draw_band(axes: Axes, method: str, band: pd.DataFrame, *, hollow: bool = Fal
     axes.plot(x[flagged], mean[flagged], color=look.color, marker=look.marker, **FLAGGED)
 
 
-def handle(method: str, *, hollow: bool = False) -> Line2D:
-    """Make the legend's sample of a method's line."""
-    look = LOOKS[method]
+def handle(look: Look, *, hollow: bool = False) -> Line2D:
+    """Make the legend's sample of a line."""
     line = DASHED if hollow else look.line
     face = "white" if hollow else look.color
     return Line2D([], [], color=look.color, linestyle=line, marker=look.marker, markerfacecolor=face)
+
+
+def flag_handle() -> Line2D:
+    """Make the legend's sample of a point that a self-check flags."""
+    return Line2D([], [], color="0.35", marker="o", **FLAGGED)
 
 
 def add_legend(
@@ -156,10 +160,9 @@ def add_legend(
         flagged: also explain the hollow marker of flagged points.
         columns: of the legend.
     """
-    handles, texts = [handle(m) for m in labels], list(labels.values())
+    handles, texts = [handle(LOOKS[m]) for m in labels], list(labels.values())
     if flagged:
-        hollow = Line2D([], [], color="0.35", marker="o", **FLAGGED)
-        handles, texts = [*handles, hollow], [*texts, "self-check flag"]
+        handles, texts = [*handles, flag_handle()], [*texts, "self-check flag"]
     fig.legend(
         handles, texts, title=title or None, loc="outside upper center", ncols=min(columns, len(texts))
     )
@@ -210,3 +213,8 @@ def panel_letters(panels: Sequence[Axes]) -> None:
     if len(panels) > 1:
         for letter, axes in zip("abcdefgh", panels, strict=False):
             axes.set_title(f"({letter}) {axes.get_title(loc='left')}")
+
+
+def frame(x: float, y: float) -> Rectangle:
+    """Make a frame around the cell of a heat map that is centred at a point."""
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.4, clip_on=False)

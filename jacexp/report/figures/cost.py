@@ -75,7 +75,7 @@ def _draw_times(axes: Axes, times: pd.DataFrame) -> None:
         by_size = times[times["method"] == method].groupby("batch_size")["seconds"]
         band = pd.DataFrame({"mean": 1e3 * by_size.median(), "deviation": 0.0, "flagged": False})
         if len(band):
-            style.draw_band(axes, method, band)
+            style.draw_band(axes, style.LOOKS[method], band)
     sizes = sorted(int(size) for size in times["batch_size"].unique())
     some = sizes[:: -(-len(sizes) // 4)]
     axes.set_xticks(some, [str(size) for size in some])
@@ -90,7 +90,7 @@ def _draw_errors(axes: Axes, errors: ErrorCurves) -> None:
         return
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    style.draw_band(axes, "spec", errors.iterations.band("spec", "mean"))
+    style.draw_band(axes, style.LOOKS["spec"], errors.iterations.band("spec", "mean"))
     look = style.LOOKS["spec_bound"]
     bounds = {name: summarize(sample) for name, sample in errors.bounds.items() if len(sample)}
     highest = max((s.mean for s in bounds.values()), default=0.0)

@@ -172,7 +172,7 @@ def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
         style.no_minor_ticks(axes)
     # The plain network goes below: where lines coincide, the method that is looked for shows.
     for method in sorted(_methods(spec, curves), key=lambda m: m != "none"):
-        style.draw_band(axes, method, curves.band(method, spec.column))
+        style.draw_band(axes, style.LOOKS[method], curves.band(method, spec.column))
     axes.margins(x=0.03)
     style.few_ticks(axes)
 

@@ -58,7 +58,7 @@ def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
     same = len(set(spans)) == 1
     names = [f"{style.method_name(m)}{', augmented' if a else ''}" for m, a in lines]
     texts = names if same else [f"{name} (n = {span})" for name, span in zip(names, spans, strict=True)]
-    handles = [style.handle(m, hollow=a) for m, a in lines]
+    handles = [style.handle(style.LOOKS[m], hollow=a) for m, a in lines]
     title, n_columns = f"mean ± 1 s.d. over {spans[0] if same else 'n'} seeds", 2 if same else 1
     fig.legend(handles, texts, title=title, loc="outside upper center", ncols=n_columns)
     return fig
@@ -73,14 +73,14 @@ def _draw_errors(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool) -
     errors = mine.groupby("size")["error"]
     spread = errors.std(ddof=1).fillna(0.0)
     band = pd.DataFrame({"mean": errors.mean(), "deviation": spread, "flagged": False})
-    style.draw_band(axes, method, band, hollow=augmented)
+    style.draw_band(axes, style.LOOKS[method], band, hollow=augmented)
 
 
 def _draw_strength(axes: Axes, method: str, mine: pd.DataFrame, augmented: bool) -> None:
     strength = mine.groupby("size")["strength"].first().dropna().astype(float)
     if len(strength):
         band = pd.DataFrame({"mean": strength, "deviation": 0.0, "flagged": False})
-        style.draw_band(axes, method, band, hollow=augmented)
+        style.draw_band(axes, style.LOOKS[method], band, hollow=augmented)
 
 
 def _gaps(selection: Selection, table: pd.DataFrame, augmented: bool) -> list[Gap]:

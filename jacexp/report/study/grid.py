@@ -1,0 +1,202 @@
+"""The grid of a method: a line over one key that was swept, a heat map over two."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jacexp.errors import ConfigError
+from jacexp.report import style
+from jacexp.report.figures.captioned import Captioned, caption
+from jacexp.report.study.lines import MORE, Study, is_searched, word
+from jacexp.report.style import Look
+
+METRICS: Mapping[str, str] = {
+    "val_loss": "validation loss",
+    "val_error": "validation error (%)",
+    "test_error": "test error (%)",
+}
+"""What may be drawn: the columns of the runs and how they are labelled."""
+
+FRAMED = ("val_loss", "val_error")
+"""The metrics whose best setting is marked: nothing is chosen by test images."""
+
+KEYS = {"train.lr": "lr", "train.batch_size": "batch_size", "train.momentum": "momentum"}
+"""The columns of keys of the command line that are called otherwise there; a method's strength loses its prefix."""
+
+
+def column_of(key: str) -> str:
+    """Return the column of a key of the command line, as ``lam`` of ``method.lam``."""
+    strength = key.removeprefix("method.")
+    return strength if strength in ("lam", "beta", "epsilon") else KEYS.get(key, key)
+
+
+def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Captioned], list[str]]:
+    """Draw the grid of each method of a study.
+
+    Args:
+        study: whose runs.
+        metric: one of `METRICS`.
+        keys: the columns of the axes, one or two; by default what was swept.
+
+    Returns:
+        A figure for each method with something swept, and one sentence on each that is not drawn.
+
+    Raises:
+        ConfigError: if runs differ in a column beside the keys that were asked for.
+    """
+    made, said = [], []
+    for method, runs in study.runs.groupby("method", sort=False):
+        name = style.method_name(str(method))
+        swept = [c for c in runs.columns if is_searched(c) and runs[c].nunique(dropna=False) > 1]
+        axes = [c for c in (keys or swept) if c in swept]
+        beside = [c for c in swept if c not in axes]
+        if keys and axes and beside:
+            values = ",".join(word(v) for v in runs[beside[0]].drop_duplicates())
+            raise ConfigError(
+                f"grid={','.join(keys)}: the runs of {method} differ in {', '.join(beside)} too; choose one value "
+                f"of {beside[0]}={values}"
+            )
+        if len(axes) > 2:
+            said.append(
+                f"{study.title}: the grid of {name} is not drawn, for it has {len(axes)} keys, {', '.join(axes)}: "
+                "choose one value for all but two"
+            )
+        elif axes and runs[metric].notna().any():
+            made.append(_draw(study, str(method), runs, metric, axes))
+        elif axes or keys:
+            why = f"has no {METRICS[metric]}" if axes else f"has one value of {', '.join(keys)}"
+            said.append(f"{study.title}: the grid of {name} is not drawn, for it {why}")
+    return made, said
+
+
+def _draw(study: Study, method: str, runs: pd.DataFrame, metric: str, axes: Sequence[str]) -> Captioned:
+    cells = _cells(runs, metric, axes)
+    with style.column_style():
+        fig = (_heat_map if len(axes) == 2 else _line)(cells, metric, axes, _look(study, method))
+        fig.axes[0].set_title(f"{style.method_name(method)} on {study.dataset}")
+    counts = sorted({int(n) for n in cells["n"] if n})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    lost = int(cells["lost"].sum())
+    fixed = {
+        c: runs[c].iloc[0]
+        for c in ("lr", "batch_size", "lam", "beta", "epsilon")
+        if c not in axes and runs[c].nunique() == 1
+    }
+    sentences = [
+        f"Mean over {seeds} seeds a setting"
+        + (", band: one standard deviation (n − 1)" if len(axes) == 1 else ""),
+        ", ".join(f"{c} = {word(v)}" for c, v in fixed.items()),
+        f"{lost} runs diverged or failed, and their settings have no mean" if lost else "",
+        "Framed: the lowest of the settings with most seeds" if metric in FRAMED else "",
+    ]
+    title = f"{study.title}: {METRICS[metric].removesuffix(' (%)')} of {style.method_name(method)}"
+    return Captioned(
+        f"{study.slug}-grid-{method}",
+        fig,
+        caption(f"{title} against {' and '.join(axes)}", sentences, study.how),
+    )
+
+
+def _look(study: Study, method: str) -> Look:
+    """Return the look that a method has in the study's other figures, where it is one line of them."""
+    own = [line.look for line in study.lines if line.runs["method"].iloc[0] == method]
+    return own[0] if len(own) == 1 else style.LOOKS.get(method, MORE[0])
+
+
+def _cells(runs: pd.DataFrame, metric: str, axes: Sequence[str]) -> pd.DataFrame:
+    """Summarise each setting: its values, n, lost, mean (NaN where a run is lost), deviation, best."""
+    rows: list[dict[str, Any]] = []
+    for key, mine in runs.groupby(list(axes), dropna=False, sort=True):
+        y = mine.loc[mine["status"] == "done", metric].astype(float)
+        lost = int((mine["status"] != "done").sum())
+        mean = float(y.mean()) if len(y) and not lost else math.nan
+        spread = float(y.std(ddof=1)) if len(y) > 1 and not lost else 0.0
+        rows.append(
+            {
+                **dict(zip(axes, key, strict=True)),
+                "n": len(y),
+                "lost": lost,
+                "mean": mean,
+                "deviation": spread,
+            }
+        )
+    cells = pd.DataFrame(rows)
+    compared = cells["mean"].where(cells["n"] == cells.loc[cells["mean"].notna(), "n"].max())
+    best = compared.idxmin() if metric in FRAMED and compared.notna().any() else None
+    return cells.assign(best=cells.index == best)
+
+
+def _values(cells: pd.DataFrame, column: str) -> list[Any]:
+    """List the values of a column in their order, an empty one first."""
+    values = list(cells[column].drop_duplicates())
+    empty = [v for v in values if v is None or pd.isna(v)]
+    return [*empty[:1], *sorted(v for v in values if not (v is None or pd.isna(v)))]
+
+
+def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> Figure:
+    (key,) = axes
+    fig = style.figure(1.9)
+    panel = fig.subplots()
+    values = _values(cells, key)
+    numbers = all(isinstance(v, int | float | np.number) and v > 0 for v in values)
+    is_log = numbers and max(values) >= 5 * min(values)
+    x = [float(v) for v in values] if numbers else list(range(len(values)))
+    by_value = {word(row[key]): row for row in cells.to_dict("records")}
+    rows = [by_value[word(v)] for v in values]
+    band = pd.DataFrame(rows, index=x).assign(flagged=False)
+    style.draw_band(panel, look, band[band["mean"].notna()])
+    if is_log:
+        panel.set_xscale("log")
+        style.no_minor_ticks(panel)
+    panel.set_xticks(x, [word(v) for v in values])
+    for at, row in zip(x, rows, strict=True):
+        if row["lost"]:
+            panel.annotate(
+                "lost", (at, 0.02), xycoords=("data", "axes fraction"), ha="center", color="0.45", size=6
+            )
+    for at, row in zip(x, rows, strict=True):
+        if row["best"]:
+            panel.plot(at, row["mean"], marker="s", markersize=7, markerfacecolor="none", color="0.2")
+    panel.set(xlabel=key, ylabel=METRICS[metric])
+    panel.margins(x=0.06)
+    style.few_ticks(panel)
+    return fig
+
+
+def _heat_map(cells: pd.DataFrame, metric: str, axes: Sequence[str], _: Look) -> Figure:
+    across, down = sorted(axes, key=lambda c: -len(_values(cells, c)))
+    columns, rows = _values(cells, across), _values(cells, down)
+    at = {(word(c[down]), word(c[across])): c for c in cells.to_dict("records")}
+    found = [[at.get((word(r), word(c))) for c in columns] for r in rows]
+    mean = np.array([[cell["mean"] if cell else np.nan for cell in row] for row in found])
+    fig = style.figure(0.75 + 0.26 * len(rows))
+    panel = fig.subplots()
+    image = panel.imshow(np.ma.masked_invalid(mean), cmap="viridis", aspect="auto")
+    _write_cells(panel, found, mean, image.norm)
+    for i, j in np.argwhere([[bool(cell and cell["best"]) for cell in row] for row in found]):
+        panel.add_patch(style.frame(float(j), float(i)))
+    panel.set_xticks(range(len(columns)), [word(v) for v in columns])
+    panel.set_yticks(range(len(rows)), [word(v) for v in rows])
+    panel.set(xlabel=across, ylabel=down)
+    panel.grid(visible=False)
+    fig.colorbar(image, ax=panel, label=METRICS[metric])
+    return fig
+
+
+def _write_cells(
+    panel: Axes, found: Sequence[Sequence[Mapping[Any, Any] | None]], mean: np.ndarray, norm: Any
+) -> None:
+    for i, row in enumerate(found):
+        for j, cell in enumerate(row):
+            if cell is None:
+                text, color = "–", "0.5"
+            elif cell["lost"]:
+                text, color = "lost", "0.45"
+            else:
+                text, color = f"{mean[i, j]:.3g}", "white" if norm(mean[i, j]) < 0.6 else "black"
+            panel.text(j, i, text, ha="center", va="center", color=color, size=6)

@@ -1,0 +1,214 @@
+"""Which runs are drawn together, and which of a method's settings stands for it: the best by validation."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from jacexp.errors import ConfigError
+from jacexp.report.paper import METHOD_NAMES, METHODS, NAMES
+from jacexp.report.schema import CONFIG
+from jacexp.report.select import How
+from jacexp.report.style import DASHDOT, DASHED, DOTTED, LOOKS, Look
+from jacexp.store.tables import STRENGTHS
+
+STUDY = ("dataset", "model", "protocol", "select", "n_epochs", "subset", "augment")
+"""What all runs of a study share, beside the arguments of data sets and networks of one's own."""
+
+N_LINES = 12
+"""As many lines as can be told apart."""
+
+ORDER = (*METHODS["P2"], *METHODS["P1"])
+"""The methods in the order of the legend; one of one's own comes after them."""
+
+MORE = (
+    Look("#882255", "h", "-"),
+    Look("#44AA99", "H", DASHED),
+    Look("#999933", "8", DASHDOT),
+    Look("#DDCC77", "X", DOTTED),
+    Look("#661100", "<", "-"),
+    Look("#6699CC", ">", DASHED),
+    *(look for name, look in LOOKS.items() if name not in ("none", "analytical")),
+)
+"""The looks of methods of one's own, and of several lines of one method."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of every figure of a study: the networks of one setting, one a seed."""
+
+    label: str
+    look: Look
+    runs: pd.DataFrame
+    """The runs of the setting, all of them done."""
+    n_settings: int
+    """How many settings it was chosen from: those with the most seeds and no lost run."""
+    n_aside: int
+    """How many other settings there are."""
+    searched: Mapping[str, Any]
+    """The setting's values in the columns in which those settings differ, and its strength."""
+    is_mixed: bool
+    """Whether the user's runs are told from those of the reference."""
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of its runs."""
+        return [str(run) for run in self.runs["run"]]
+
+    def count(self, runs: Sequence[str]) -> str:
+        """Write how many of its networks something is about, and how many of them are the user's."""
+        mine = self.runs[self.runs["run"].isin(runs)]
+        yours = int((mine["source"] == "yours").sum()) if self.is_mixed else 0
+        return f"{len(mine)} ({yours} yours)" if yours else str(len(mine))
+
+    @property
+    def sentence(self) -> str:
+        """Say for a caption which networks these are."""
+        seeds = ", ".join(str(int(seed)) for seed in self.runs["seed"])
+        setting = "".join(f", {c} = {word(v)}" for c, v in self.searched.items())
+        best = f", the best of {self.n_settings} settings by validation loss" if self.n_settings > 1 else ""
+        aside = f", beside {self.n_aside} settings with fewer seeds or a lost run" if self.n_aside else ""
+        return f"{self.label}{setting}: n = {self.count(self.ids)}, seeds {seeds}{best}{aside}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one data set and network under one protocol, and the lines that are drawn of them."""
+
+    slug: str
+    """A name for files."""
+    dataset: str
+    """As figures write it."""
+    title: str
+    """What was trained on what, in words."""
+    runs: pd.DataFrame
+    """Whatever became of them."""
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    """Why a line that was asked for is not drawn, one sentence each."""
+
+    @property
+    def how(self) -> How:
+        """What hyper-parameters are selected on."""
+        return "paper" if (self.runs["select"] == "paper").any() else "holdout"
+
+
+def word(value: Any) -> str:
+    """Write a value of a column."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_shared(column: str) -> bool:
+    """Return whether runs that differ in a column belong to different studies."""
+    return column in STUDY or column.startswith(("data.", "dataset.", "model."))
+
+
+def is_searched(column: str) -> bool:
+    """Return whether a column tells settings of a method apart."""
+    known = column in CONFIG or "." in column
+    return known and not is_shared(column) and column not in ("seed", "options", "method")
+
+
+def studies(runs: pd.DataFrame, by: Sequence[str] = (), methods: Sequence[str] = ()) -> list[Study]:
+    """Divide runs into studies, and choose what stands for each line.
+
+    Args:
+        runs: as `jacexp.results.load` returns them.
+        by: the columns whose values make a line, beside the method.
+        methods: in the order of the legend; the papers' order by default.
+
+    Returns:
+        The studies, in the order of their names.
+
+    Raises:
+        ConfigError: for more lines than can be told apart.
+    """
+    by = tuple(dict.fromkeys(("method", *by)))
+    is_mixed = runs["source"].nunique() > 1
+    shared = [c for c in runs.columns if is_shared(c) and c not in by]
+    parts = [part for _, part in runs.groupby(shared, dropna=False, sort=True)]
+    apart = [c for c in shared if c not in ("dataset", "model") and runs[c].nunique(dropna=False) > 1]
+    return [_study(part, by, methods or ORDER, apart, is_mixed) for part in parts]
+
+
+def _study(
+    runs: pd.DataFrame, by: Sequence[str], order: Sequence[str], apart: Sequence[str], is_mixed: bool
+) -> Study:
+    first = runs.iloc[0]
+    names = [first["dataset"], first["model"], *(f"{c}-{word(first[c])}" for c in apart)]
+    title = [
+        NAMES.get(first["dataset"], first["dataset"]),
+        first["model"],
+        f"{int(first['n_epochs'])} epochs",
+    ]
+    title += [f"{int(first['subset']):,} training images"] if not pd.isna(first["subset"]) else []
+    title += [f"{c} {word(first[c])}" for c in apart if c not in ("n_epochs", "subset")]
+    groups = sorted(runs.groupby(list(by), dropna=False, sort=False), key=lambda g: _rank(g[1], by, order))
+    if len(groups) > N_LINES:
+        raise ConfigError(
+            f"by={','.join(by[1:] or by)} makes {len(groups)} lines on {title[0]}, and {N_LINES} can be told apart; "
+            "choose values"
+        )
+    looks = _looks([str(group["method"].iloc[0]) for _, group in groups])
+    lines, notes = [], []
+    for look, (key, group) in zip(looks, groups, strict=True):
+        line = _line(dict(zip(by, key, strict=True)), group, look, is_mixed)
+        if isinstance(line, str):
+            notes.append(line)
+        else:
+            lines.append(line)
+    slug = re.sub(r"[^\w.-]+", "_", "-".join(map(str, names)))
+    return Study(slug, str(title[0]), ", ".join(map(str, title)), runs, tuple(lines), tuple(notes))
+
+
+def _rank(group: pd.DataFrame, by: Sequence[str], order: Sequence[str]) -> tuple[Any, ...]:
+    first = group.iloc[0]
+    place = order.index(first["method"]) if first["method"] in order else len(order)
+    others = [first[c] for c in by if c != "method"]
+    values = [(0, 0.0, "") if pd.isna(v) else _key(v) for v in others]
+    return (place, str(first["method"]), values)
+
+
+def _key(value: Any) -> tuple[int, float, str]:
+    return (2, 0.0, value) if isinstance(value, str) else (1, float(value), "")
+
+
+def _looks(methods: Sequence[str]) -> list[Look]:
+    """Give each line a look: the method's own where it has one line, else one that no other line has."""
+    own = [LOOKS[m] if m in LOOKS and methods.count(m) == 1 else None for m in methods]
+    left = iter([look for look in MORE if look not in own])
+    return [look or next(left) for look in own]
+
+
+def _line(key: Mapping[str, Any], group: pd.DataFrame, look: Look, is_mixed: bool) -> Line | str:
+    """Choose a setting: of those with the most seeds, none of them lost, the one with the lowest validation loss."""
+    label = _label(key, group)
+    columns = [c for c in group.columns if is_searched(c) and c not in key]
+    varied = [c for c in columns if group[c].nunique(dropna=False) > 1]
+    settings = [s for _, s in group.groupby(varied, dropna=False, sort=True)] if varied else [group]
+    whole = [s for s in settings if _loss(s) < math.inf]
+    if not whole:
+        return f"{label}: no setting is drawn, for each has a run that is not done"
+    most = max(len(s) for s in whole)
+    compared = [s for s in whole if len(s) == most]
+    best = min(compared, key=_loss).sort_values("seed", kind="stable")
+    first = best.iloc[0]
+    told = [c for c in columns if c in varied or (c in STRENGTHS and not pd.isna(first[c]))]
+    searched = {c: first[c] for c in told}
+    return Line(label, look, best, len(compared), len(settings) - len(compared), searched, is_mixed)
+
+
+def _loss(setting: pd.DataFrame) -> float:
+    loss = float(setting["val_loss"].mean(skipna=False))
+    return loss if (setting["status"] == "done").all() and math.isfinite(loss) else math.inf
+
+
+def _label(key: Mapping[str, Any], group: pd.DataFrame) -> str:
+    method = str(group["method"].iloc[0])
+    others = (f"{c} {word(v)}" for c, v in key.items() if c != "method")
+    return ", ".join([METHOD_NAMES.get(method, method), *others])
