@@ -57,6 +57,10 @@ reproduce-tables: setup ## every table and the scorecard, from the reference res
 figures: setup ## every figure of the papers, from stored results; RESULTS=DIR as above; ARGS='dataset=mine methods=spec,none' draws these
 	$(PY) scripts/figures.py $(WHERE) $(ARGS)
 
+.PHONY: report
+report: setup ## one HTML file with every table, figure and run; RESULTS=DIR as above, ARGS='dataset=mine by=method,lam' chooses
+	$(PY) scripts/report.py $(WHERE) $(ARGS)
+
 .PHONY: reproduce-runs
 reproduce-runs: setup ## train what is missing; HOURS=8 first what decides most; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it
 	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \

@@ -1,6 +1,7 @@
 """Stored results as tidy tables, for a notebook or a script of one's own: ``runs, curves = jacexp.results.load()``."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +10,13 @@ import pandas as pd
 
 from jacexp.arguments import chosen
 from jacexp.errors import ConfigError, StoreError, did_you_mean
-from jacexp.report.beside import read_results
+from jacexp.report.beside import folders, make_good, read_results
 from jacexp.report.schema import CONFIG, Store, read_store
 from jacexp.store.folders import OWN, REFERENCE, is_reference
 from jacexp.store.tables import CURVES, RUNS, STRENGTHS, Kind
+
+BY = "dataset,model,method,strength"
+"""What makes a group unless a command line says otherwise."""
 
 
 class Results(NamedTuple):
@@ -72,6 +76,76 @@ def tidy(store: Store) -> Results:
     curves = curves.join(settings)
     trained = ["run", *(c for c in (*CONFIG, *options) if c not in curves)]
     return Results(runs, curves.merge(runs[trained], on="run", how="left"))
+
+
+class Chosen(NamedTuple):
+    """What a command line asks for, as `scripts/summarize.py` and `scripts/report.py` read it."""
+
+    folder: Path
+    store: Store
+    """All that is stored in the folder, and in the reference where it is read too."""
+    results: Results
+    """The runs that are chosen, and their curves."""
+    title: str
+    """How they were chosen; empty for all runs."""
+    by: list[str]
+    """The columns that make a group."""
+    versus: str | None
+
+
+CHOICE = ("by", "versus", "paths.results", "reference")
+"""The words that are no columns."""
+
+
+def choose(words: Mapping[str, str], further: Sequence[str] = ()) -> Chosen:
+    """Read what is stored and keep what a command line chooses; what is wrong with the store goes to stderr.
+
+    Args:
+        words: values by key: columns of the runs, and those of `CHOICE`.
+        further: the script's other settings, for the message.
+
+    Returns:
+        The choice.
+
+    Raises:
+        ConfigError: for a key that is neither a setting nor a column, or a folder that is none.
+        StoreError: for tables that are damaged, or without a run that matches.
+    """
+    filters = {key: value for key, value in words.items() if key not in CHOICE}
+    store, where = read_stored(words)
+    found, by, settings = tidy(store), words.get("by", BY).split(","), (*CHOICE, *further)
+    check_columns([*filters, *by], settings, found.runs)
+    if len(set(by)) < len(by):
+        raise ConfigError(f"by={','.join(by)} names a column twice; give it once")
+    kept = matching(found, filters, settings, where)
+    title = " ".join(f"{column}={value}" for column, value in filters.items())
+    return Chosen(store.root, store, kept, title, by, words.get("versus"))
+
+
+def read_stored(words: Mapping[str, str]) -> tuple[Store, str]:
+    """Read the folders that a command line asks for; what is wrong with them goes to stderr.
+
+    Args:
+        words: values by key, ``paths.results`` and ``reference`` among them.
+
+    Returns:
+        All that is stored, and where, in words.
+
+    Raises:
+        ConfigError: for results that are no folder.
+        StoreError: for tables that are damaged, or without a run.
+    """
+    folder, reference = folders(words)
+    for error in make_good(folder, reference):
+        print(f"warning: {error}", file=sys.stderr)
+    store = read_results(folder, reference)
+    if store.damage:
+        print(f"warning: your results are left out: {store.damage}", file=sys.stderr)
+    for note in store.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if store.runs.empty:
+        raise StoreError(f"{folder / 'runs.csv'} has no run; train one first: python train.py +method=spec")
+    return store, str(folder / "runs.csv") if reference is None else "your results and the reference"
 
 
 def matching(results: Results, given: Mapping[str, str], settings: Sequence[str], where: object) -> Results:

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever el
 
 from jacexp.arguments import pairs, run_script
 from jacexp.errors import ConfigError, StoreError, did_you_mean
-from jacexp.report.arguments import KEYS, folders, run
-from jacexp.report.beside import make_good, read_results
+from jacexp.report.arguments import KEYS, run
+from jacexp.report.beside import folders
 from jacexp.report.write import write_figures, write_files
-from jacexp.results import check_columns, matching, tidy
+from jacexp.results import check_columns, matching, read_stored, tidy
 
 SETTINGS = ("methods", "by", "eval", "grid", "metric", "out", "paths.results", "reference")
 USAGE = "write COLUMN=VALUE, methods=A,B, by=COLUMN, eval=NAME, grid=COLUMN,COLUMN, metric=NAME or out=DIR; see --help"
@@ -58,7 +58,7 @@ def draw_studies(given: dict[str, str]) -> int:
     from jacexp.report.study import draw, grid, lines  # matplotlib takes a second to import
 
     settings = {key: given.pop(key) for key in SETTINGS if key in given}
-    own, reference = folders(settings)
+    own, _ = folders(settings)
     methods, by, evaluations, axes = (_list(settings, key) for key in ("methods", "by", "eval", "grid"))
     axes = [grid.column_of(key) for key in axes]
     metric = settings.get("metric", "val_loss")
@@ -73,16 +73,9 @@ def draw_studies(given: dict[str, str]) -> int:
         if "method" in given:
             raise ConfigError("method= and methods= are given, which say the same; leave one of them out")
         given["method"] = ",".join(methods)
-    for error in make_good(own, reference):
-        print(f"warning: {error}", file=sys.stderr)
-    store = read_results(own, reference)
-    for note in store.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if store.runs.empty:
-        raise StoreError(f"{own / 'runs.csv'} has no run; train one first: python train.py +method=spec")
+    store, where = read_stored(settings)
     found = tidy(store)
     check_columns([*given, *by, *axes], SETTINGS, found.runs)
-    where = own / "runs.csv" if reference is None else "your results and the reference"
     runs, points = matching(found, given, SETTINGS, where)
     measured = set(points["eval"])
     if lacking := [name for name in evaluations if name not in measured]:
@@ -99,8 +92,6 @@ def draw_studies(given: dict[str, str]) -> int:
     for path in write_files(out, contents):
         print(f"wrote {path}")
     print("\n".join(said) if contents else "\n".join([*said, "nothing is drawn"]))
-    if store.damage:
-        print(f"warning: your results are left out: {store.damage}", file=sys.stderr)
     return int(bool(store.damage))
 
 

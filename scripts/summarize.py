@@ -21,15 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever el
 
 from jacexp.arguments import pairs, run_script
 from jacexp.errors import ConfigError, StoreError
-from jacexp.report.arguments import folders
-from jacexp.report.beside import make_good, read_results
 from jacexp.report.markup import Document, latex, markdown
 from jacexp.report.summary import document, summary
-from jacexp.results import check_columns, matching, tidy
+from jacexp.results import choose
 from jacexp.store.runs import write_atomically
 
-SETTINGS = ("by", "versus", "out", "paths.results", "reference")
-BY = "dataset,model,method,strength"
 FORMATS = (".csv", ".tex", ".md")
 USAGE = "write COLUMN=VALUE, by=COLUMN,COLUMN, versus=VALUE or out=FILE; see --help"
 
@@ -44,27 +40,10 @@ def main(words: Sequence[str]) -> int:
         print(__doc__)
         return 0
     given = pairs(words, USAGE)
-    settings = {key: given.pop(key) for key in SETTINGS if key in given}
-    (results, reference), versus = folders(settings), settings.get("versus")
-    out = out_file(settings["out"]) if "out" in settings else None
-    for error in make_good(results, reference):
-        print(f"warning: {error}", file=sys.stderr)
-    store = read_results(results, reference)
-    if store.damage:
-        print(f"warning: your results are left out: {store.damage}", file=sys.stderr)
-    for note in store.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if store.runs.empty:
-        raise StoreError(f"{results / 'runs.csv'} has no run; train one first: python train.py +method=spec")
-    found = tidy(store)
-    by = settings.get("by", BY).split(",")
-    check_columns([*given, *by], SETTINGS, found.runs)
-    if len(set(by)) < len(by):
-        raise ConfigError(f"by={','.join(by)} names a column twice; give it once")
-    where = results / "runs.csv" if reference is None else "your results and the reference"
-    runs = matching(found, given, SETTINGS, where).runs
-    table, notes = summary(runs, by, versus)
-    made = document(" ".join(f"{c}={v}" for c, v in given.items()) or "all runs", table, notes, by, versus)
+    out = out_file(given.pop("out")) if "out" in given else None
+    asked = choose(given, ["out"])
+    table, notes = summary(asked.results.runs, asked.by, asked.versus)
+    made = document(asked.title or "all runs", table, notes, asked.by, asked.versus)
     if out is None:
         print(shown(made))
         return 0

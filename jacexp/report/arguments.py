@@ -1,17 +1,17 @@
 """The few arguments of the report's scripts, written as everywhere: ``key=value``."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from jacexp.arguments import pairs
 from jacexp.errors import ConfigError, did_you_mean
-from jacexp.report.beside import make_good
+from jacexp.report.beside import folders, make_good
 from jacexp.report.select import How
 from jacexp.report.write import Written
-from jacexp.store.folders import OWN, REFERENCE, is_reference
+from jacexp.store.folders import OWN
 
 Job = Callable[[Path, How, Path | None], Written]
 """Maps the folder of results, the way of selection and the reference beside it to what it wrote."""
@@ -57,30 +57,6 @@ def parse(words: Sequence[str]) -> Arguments:
         raise ConfigError(f"select={select} is unknown{did_you_mean(select, get_args(How))}; {USAGE}")
     results, reference = folders(found)
     return Arguments(results, "paper" if select == "paper" else "holdout", reference)
-
-
-def folders(given: Mapping[str, str]) -> tuple[Path, Path | None]:
-    """Find out which folders a command line asks for.
-
-    A folder that is named is read alone; the user's own by default is read beside the reference. ``reference=`` says
-    otherwise.
-
-    Args:
-        given: the values of ``paths.results`` and ``reference``, where they are given.
-
-    Returns:
-        The folder of results, and the reference or None.
-
-    Raises:
-        ConfigError: for results that are no folder, or a ``reference`` that is neither true nor false.
-    """
-    results = Path(given.get("paths.results", OWN))
-    if results.exists() and not results.is_dir():
-        raise ConfigError(f"paths.results={results} is no folder; {USAGE}")
-    wanted = given.get("reference", "false" if "paths.results" in given else "true")
-    if wanted not in ("true", "false"):
-        raise ConfigError(f"reference={wanted} is neither true nor false")
-    return results, None if wanted == "false" or is_reference(results) else REFERENCE
 
 
 def run(job: Job, words: Sequence[str]) -> int:

@@ -1,14 +1,16 @@
 """A user's results beside those that the project ships: as one store, and row by row in every table."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from jacexp.errors import StoreError
+from jacexp.errors import ConfigError, StoreError
 from jacexp.report.markup import Document, Section
 from jacexp.report.schema import Store, read_store, without_duplicates
+from jacexp.store.folders import OWN, REFERENCE, is_reference
 from jacexp.store.merge import merge_runs
 
 
@@ -61,6 +63,30 @@ def _stacked(upper: pd.DataFrame, lower: pd.DataFrame) -> pd.DataFrame:
     # A table without rows has no types that count.
     tables = [table for table in (upper, lower) if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else upper
+
+
+def folders(given: Mapping[str, str]) -> tuple[Path, Path | None]:
+    """Find out which folders a command line asks for.
+
+    A folder that is named is read alone; the user's own by default is read beside the reference. ``reference=`` says
+    otherwise.
+
+    Args:
+        given: the values of ``paths.results`` and ``reference``, where they are given.
+
+    Returns:
+        The folder of results, and the reference or None.
+
+    Raises:
+        ConfigError: for results that are no folder, or a ``reference`` that is neither true nor false.
+    """
+    results = Path(given.get("paths.results", OWN))
+    if results.exists() and not results.is_dir():
+        raise ConfigError(f"paths.results={results} is no folder; name another, or a new one")
+    wanted = given.get("reference", "false" if "paths.results" in given else "true")
+    if wanted not in ("true", "false"):
+        raise ConfigError(f"reference={wanted} is neither true nor false")
+    return results, None if wanted == "false" or is_reference(results) else REFERENCE
 
 
 def make_good(own: Path, reference: Path | None) -> list[StoreError]:
