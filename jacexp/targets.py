@@ -1,6 +1,7 @@
 """Classes and functions of a user's own, by their import path: what they are, and which arguments they take."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pkgutil import resolve_name
@@ -30,13 +31,20 @@ def imported(path: str, key: str) -> Any:
         found = resolve_name(path)
     except Exception as error:  # a module of a user's own may raise anything
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        hint = "; put the folder of its package on PYTHONPATH" if _is_absent(error, path) else ""
+        hint = "; put the folder of its package on PYTHONPATH" if _is_absent(error, path) else _nearest(path)
         raise ConfigError(
             f"{key}={path} cannot be imported ({type(error).__name__}: {reason}){hint}"
         ) from error
     if not callable(found):
         raise ConfigError(f"{key}={path} is a {type(found).__name__}, neither a class nor a function")
     return found
+
+
+def _nearest(path: str) -> str:
+    """Return the public name of the path's module that is nearest to one that it does not have."""
+    module, _, name = path.rpartition(".")
+    names = vars(sys.modules[module]) if module in sys.modules else {}
+    return did_you_mean(name, [n for n in names if n[:1] != "_"]) if name not in names else ""
 
 
 def _is_absent(error: Exception, path: str) -> bool:

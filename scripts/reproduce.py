@@ -2,7 +2,7 @@
 
 --table, --method, --dataset   names, or several joined by commas: p1-table1, p2-table1, p1-figure4; spec; mnist
 --hours N                      take the runs in the order of what they decide, and stop after so many hours
---launcher NAME                how each sweep is run: sequential (default), fused, joblib, submitit_slurm or ray
+--launcher NAME                how each sweep is run: sequential (default), fused, processes, submitit_slurm or ray
 hydra.launcher.KEY=VALUE       a setting of the launcher, for example hydra.launcher.n_jobs=4
 --dry-run                      print the plan and train nothing
 paths.results=DIR              where runs go, and the results that are read, alone; by default yours and the reference's
@@ -42,7 +42,7 @@ from jacexp.store.folders import OWN
 TRAIN = (sys.executable, str(Path(__file__).parents[1] / "train.py"))
 """What ``python train.py`` stands for in the plan's commands."""
 
-LAUNCHERS = ("sequential", "fused", "joblib", "submitit_local", "submitit_slurm", "ray")
+LAUNCHERS = ("sequential", "fused", "processes", "joblib", "submitit_local", "submitit_slurm", "ray")
 """What ``hydra/launcher=`` may be; asking Hydra takes seconds."""
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -138,7 +138,7 @@ def strength_zero_is_none(name: str) -> None:
 
 def steps(module: RegularizedModule, of: Batch) -> None:
     """Run one optimiser step as the training does."""
-    optimizer = module.recipe.optimizer(module.net)
+    optimizer = module.recipe.make_optimizer(module.net)
     loss = module.training_step(of, 0)
     loss.backward()
     optimizer.step()

@@ -1,4 +1,8 @@
-"""What ``hydra/launcher=`` may be, and the settings of each: ``hydra.launcher.KEY=VALUE``."""
+"""What ``hydra/launcher=`` may be, and the settings of each: ``hydra.launcher.KEY=VALUE``.
+
+Hydra knows them as ``jacexp_fused`` and so on, so that installing jacexp changes no launcher of another plugin;
+train.py reads the short names (`jacexp.train.commandline.checked_arguments`).
+"""
 
 from dataclasses import dataclass, field
 
@@ -34,15 +38,12 @@ class FusedConfig(LauncherConfig):
 
 
 @dataclass
-class JoblibConfig(LauncherConfig):
-    """``joblib``: several processes on this machine, which share its cores; a GPU is shared by all of them.
-
-    The name is that of Hydra's own launcher for this; the processes are pebble's, where one that dies fails alone.
-    """
+class ProcessesConfig(LauncherConfig):
+    """``processes``: several on this machine, which share its cores. Of several GPUs each sees one of its own."""
 
     executor: str = "processes"
     n_jobs: int = -1
-    """Processes; -1: one a core."""
+    """Processes; -1: one a GPU where there are several, otherwise one a core."""
 
 
 @dataclass
@@ -95,7 +96,7 @@ class RayConfig(LauncherConfig):
 NAMES = {
     "sequential": SequentialConfig,
     "fused": FusedConfig,
-    "joblib": JoblibConfig,
+    "processes": ProcessesConfig,
     "submitit_local": SubmititConfig,
     "submitit_slurm": SlurmConfig,
     "ray": RayConfig,
@@ -112,4 +113,4 @@ class SweeperConfig:
 
 ConfigStore.instance().store(group="hydra/sweeper", name="jacexp", node=SweeperConfig, provider="jacexp")
 for name, node in NAMES.items():
-    ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="jacexp")
+    ConfigStore.instance().store(group="hydra/launcher", name=f"jacexp_{name}", node=node, provider="jacexp")

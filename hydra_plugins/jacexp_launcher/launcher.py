@@ -83,7 +83,7 @@ class JacexpSweeper(Sweeper):
         )
         if is_jacexp(config) and not isinstance(self.launcher, JacexpLauncher):
             raise ConfigCompositionException(
-                "hydra/launcher: choose sequential, fused, joblib, submitit_local, submitit_slurm or ray"
+                "hydra/launcher: choose sequential, fused, processes, submitit_local, submitit_slurm or ray"
             )
 
     def sweep(self, arguments: list[str]) -> Any:

@@ -1,5 +1,6 @@
 """What every method shares: the loss, mean cross-entropy + strength x mean penalty, as a LightningModule."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -73,7 +74,7 @@ class RegularizedModule(Training, Declared):
         self.seed = seed
         self.engine: Engine = engine
         self.batch_size = batch_size
-        self._velocity: Tensor | None = None
+        self._optimizer_state: Tensor | dict[str, Any] | None = None
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
@@ -216,32 +217,39 @@ class RegularizedModule(Training, Declared):
         self.log_dict({f"val_{name}": value for name, value in counts.items()})
 
     @override
-    def state(self, n: int) -> dict[str, Tensor]:
+    def state(self, n: int) -> dict[str, Any]:
         optimizer = self.trainer.optimizers[0]
-        velocity = [optimizer.state[p].get("momentum_buffer", torch.zeros_like(p)) for p in self._weights()]
-        rows = {"weights": self._weights(), "velocity": velocity}
-        state = {name: parameters_to_vector(tensors).detach() for name, tensors in rows.items()}
+        state: dict[str, Any] = {"weights": parameters_to_vector(self._weights()).detach()}
+        if self.recipe.optimizer:
+            state["optimizer"] = copy.deepcopy(optimizer.state_dict())
+        else:
+            velocity = [
+                optimizer.state[p].get("momentum_buffer", torch.zeros_like(p)) for p in self._weights()
+            ]
+            state["velocity"] = parameters_to_vector(velocity).detach()
         return state | {f"buffer.{name}": b.clone() for name, b in self.net.body.named_buffers()}
 
     @override
-    def load_state(self, n: int, state: dict[str, Tensor]) -> None:
+    def load_state(self, n: int, state: dict[str, Any]) -> None:
         with torch.no_grad():
             for p, values in parts(state["weights"], self._weights()):
                 p.copy_(values)
             for name, buffer in self.net.body.named_buffers():
                 buffer.copy_(state[f"buffer.{name}"])
-        self._velocity = state["velocity"]
+        self._optimizer_state = state["optimizer" if self.recipe.optimizer else "velocity"]
 
     def _weights(self) -> list[nn.Parameter]:
         return list(self.net.body.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the recipe's optimiser; its learning rate is set at the start of each epoch."""
-        optimizer = self.recipe.optimizer(self.net)
-        if self._velocity is not None:
-            for p, velocity in parts(self._velocity, self._weights()):
+        optimizer = self.recipe.make_optimizer(self.net)
+        state, self._optimizer_state = self._optimizer_state, None
+        if isinstance(state, Tensor):
+            for p, velocity in parts(state, self._weights()):
                 optimizer.state[p]["momentum_buffer"] = velocity
-            self._velocity = None
+        elif state is not None:
+            optimizer.load_state_dict(state)
         return optimizer
 
     @contextmanager

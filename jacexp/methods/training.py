@@ -1,6 +1,7 @@
 """What the training of one network and that of a stack of them have in common."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,14 +38,15 @@ class Training(LeanLightningModule):
         """Train network n no further: it has diverged."""
         self.alive[n] = False
 
-    def state(self, n: int) -> dict[str, Tensor]:
-        """Copy the tensors of network n's training: ``weights`` and ``velocity``, (P,), and buffers by name.
+    def state(self, n: int) -> dict[str, Any]:
+        """Copy the tensors of network n's training: ``weights``, (P,), what its optimiser has, and buffers by name.
 
-        The velocity is that of v <- m v + g, w <- w − α v.
+        That is the ``velocity``, (P,), of v <- m v + g, w <- w − α v; of another optimiser ``optimizer``, PyTorch's
+        own state of the network's parameters in their order.
         """
         raise NotImplementedError
 
-    def load_state(self, n: int, state: dict[str, Tensor]) -> None:
+    def load_state(self, n: int, state: dict[str, Any]) -> None:
         """Restore what `state` copied, before the training.
 
         Raises:

@@ -1,9 +1,11 @@
 """Where a sweep's runs are trained: in this process, or in several of this machine."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
+import torch
 from joblib import cpu_count
 from pebble import ProcessExpired
 
@@ -37,8 +39,9 @@ class Processes:
     """
 
     def __init__(self, n_jobs: int = -1) -> None:
-        """Use so many processes; -1 is one a core."""
-        self.n_jobs = cpu_count() if n_jobs == -1 else n_jobs
+        """Use so many processes; -1 is one a GPU where there are several, and one a core otherwise."""
+        n_gpus = len(visible_gpus())
+        self.n_jobs = (n_gpus if n_gpus > 1 else cpu_count()) if n_jobs == -1 else n_jobs
 
     def train(self, groups: Sequence[Group]) -> Iterator[tuple[Group, JacexpError | None]]:
         """Train every group and yield each as it ends."""
@@ -48,7 +51,7 @@ class Processes:
         waiting = deque((group, 1) for group in groups)
         running: dict[Future[JacexpError | None], tuple[Group, int]] = {}
         threads = str(max(1, cpu_count() // n_jobs))
-        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs) as pool:
+        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs, devices_for(groups)) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < n_jobs:
@@ -64,6 +67,28 @@ class Processes:
                     end_if_requested()
             finally:
                 stop_workers(list(running))
+
+
+def visible_gpus() -> list[str]:
+    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without touching any."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    n = torch.cuda.device_count()
+    return named.split(",")[:n] if named else [str(number) for number in range(n)]
+
+
+def devices_for(groups: Sequence[Group]) -> list[str]:
+    """Divide the GPUs among processes, so many to each as its runs' ``train.devices`` asks for.
+
+    Without this all processes would take the first one, for each believes to be alone.
+
+    Returns:
+        A value of CUDA_VISIBLE_DEVICES for each process in turn; nothing where there is nothing to divide.
+    """
+    gpus = visible_gpus()
+    trains = [entry.job.cfg.train for group in groups for entry in group if entry.job]
+    each = max((train.devices for train in trains if train.device != "cpu"), default=1)
+    shares = [gpus[first : first + each] for first in range(0, len(gpus) - each + 1, each)]
+    return [",".join(share) for share in shares] if len(shares) > 1 else []
 
 
 def _is_lost(ended: "Future[JacexpError | None]") -> bool:

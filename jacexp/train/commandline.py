@@ -10,7 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.errors import ConfigError, JacexpError, did_you_mean
 from jacexp.train.config import METHODS, RunConfig
 from jacexp.train.keys import known_keys, no_such_key
 from jacexp.train.stop import Stopped
@@ -20,6 +20,24 @@ GROUPS = {
     for name in ("method", "dataset", "protocol")
 }
 """The files that must be chosen, by their folder."""
+
+OPTIMIZERS = sorted(path.stem for path in (METHODS.parent / "train" / "optimizer").glob("*.yaml"))
+"""The optimisers that have a file."""
+
+LAUNCHERS = {
+    **{
+        n: f"jacexp_{n}"
+        for n in ("sequential", "fused", "processes", "submitit_local", "submitit_slurm", "ray")
+    },
+    "joblib": "jacexp_processes",  # its former name
+}
+"""What Hydra calls the launchers that a user names."""
+
+UNREAD = {
+    "train.optimizer": ("train.momentum", "train.momentum_form"),
+    "train.scheduler": ("train.schedule", "train.gamma", "train.step_epochs"),
+}
+"""The keys that nothing reads any more beside others."""
 
 NO_NAME = re.compile(r"|null|true|false|[-+.\d]+")
 """What Hydra does not take for the name of a file."""
@@ -47,6 +65,7 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     chosen = dict(pair[1:] for pair in pairs).get("method", "")
     if "," in chosen or "(" in chosen:
         _refuse_methods(chosen, [a for a in arguments if not a.lstrip("+").startswith("method=")])
+    _refuse_unread(pairs)
     for word, key, value in pairs:
         if key in GROUPS and NO_NAME.fullmatch(value):
             raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
@@ -54,8 +73,16 @@ def checked_arguments(arguments: list[str]) -> list[str]:
             raise ConfigError(f"{word} would label runs only; choose a protocol by protocol=NAME")
         if key.startswith("method."):
             _check_hyperparameter(chosen, key, word)
+    arguments = [_with_full_launcher(word) for word in arguments]
     overrides = [a for a in arguments if a[:1] == "~" or ("=" in a and a[:1] != "-")]
     return overrides + [a for a in arguments if a not in overrides]
+
+
+def _with_full_launcher(word: str) -> str:
+    """Write ``hydra/launcher=fused`` with the name that Hydra knows, for other plugins have some of the short ones."""
+    key, _, name = word.partition("=")
+    full = LAUNCHERS.get(name) if key == "hydra/launcher" else None
+    return f"{key}={full}" if full else word
 
 
 def _refuse_repetitions(pairs: Sequence[tuple[str, str, str]]) -> None:
@@ -65,6 +92,19 @@ def _refuse_repetitions(pairs: Sequence[tuple[str, str, str]]) -> None:
         if key in given:
             raise ConfigError(f"{key} is given twice, as {given[key]} and as {word}; keep one")
         given[key] = word
+
+
+def _refuse_unread(pairs: Sequence[tuple[str, str, str]]) -> None:
+    """Refuse an optimiser by its bare name, and what the optimiser or the schedule that is chosen would not read."""
+    keys = [key.replace("train/", "train.") for _, key, _ in pairs]
+    for word, key, value in pairs:
+        if key in ("train.optimizer", "train.scheduler") and value[:1] != "{":
+            files = f"train/optimizer=NAME, one of {', '.join(OPTIMIZERS)}, or "
+            choices = files if key == "train.optimizer" else ""
+            raise ConfigError(f"{word}: choose {choices}{key}._target_=package.Class")
+        for part, unread in UNREAD.items():
+            if key in unread and any(k == part or k.startswith(f"{part}.") for k in keys):
+                raise ConfigError(f"{word}: {part} does not read {key}; leave it out, or give {part} its own")
 
 
 def _refuse_methods(chosen: str, rest: list[str]) -> None:
@@ -118,7 +158,8 @@ def in_one_line(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={name}: there is no such choice; {group} is one of {', '.join(error.options)}"
+        near = did_you_mean(name, error.options)
+        return f"{group}={name}: there is no such choice{near}; {group} is one of {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as KEY=VALUE"
     if "--multirun" in str(error):

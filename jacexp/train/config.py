@@ -50,6 +50,13 @@ class ModelConfig:
 
 
 @dataclass
+class TargetConfig:
+    """A class by its import path, ``_target_``; the keys beside it are its arguments."""
+
+    _target_: str | None = None
+
+
+@dataclass
 class TrainConfig:
     """``train.``: how the network is optimised, and on what."""
 
@@ -60,6 +67,14 @@ class TrainConfig:
     momentum_form: str = "accumulate"
     schedule: str = "constant"
     gamma: float = 0.98
+    step_epochs: int = 10
+    """Epochs between two drops of the learning rate by ``gamma``, with ``schedule=step``."""
+    warmup_epochs: int = 0
+    """Epochs in which the learning rate grows to ``lr``, before the schedule begins."""
+    optimizer: TargetConfig = field(default_factory=TargetConfig)
+    """In the place of SGD; it reads neither ``momentum`` nor ``momentum_form``."""
+    scheduler: TargetConfig = field(default_factory=TargetConfig)
+    """In the place of ``schedule``; it does not read ``gamma``."""
     precision: str = "32"
     engine: str = "auto"
     device: str = "auto"
@@ -108,6 +123,8 @@ class RunConfig:
     seed: int = 0
     progress: str = "auto"
     logger: Any = None
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Lightning's or a user's own, by names of the user's: ``_target_`` and arguments."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     grid: dict[str, Any] = field(default_factory=dict)
     """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values."""
@@ -123,6 +140,8 @@ UNLISTED = (
     "train.momentum_form",
     "train.schedule",
     "train.gamma",
+    "train.step_epochs",
+    "train.warmup_epochs",
 )
 """Switches that have no column of their own in ``runs.csv``."""
 
@@ -130,16 +149,32 @@ METHODS = Path(__file__).parents[2] / "conf" / "method"
 """Where the methods' files lie."""
 
 
-OPEN = ("model", "dataset")
+OPEN = ("model", "dataset", "train.optimizer", "train.scheduler")
 """The parts that a ``_target_`` opens to the arguments of a class or function of a user's own."""
 
 
 def register() -> None:
     """Register the types with Hydra: ``conf/config.yaml`` starts from the schema ``run``."""
     schema = OmegaConf.structured(RunConfig)
-    for part in OPEN:
-        OmegaConf.set_struct(schema[part], False)
+    for part in (*OPEN, "callbacks"):
+        OmegaConf.set_struct(OmegaConf.select(schema, part), False)
     ConfigStore.instance().store(name="run", node=schema)
+
+
+def unread(train: DictConfig) -> set[str]:
+    """Return the keys of a part ``train`` that nothing reads beside its others; no number depends on them."""
+    has = {part: train[part].get("_target_") is not None for part in ("optimizer", "scheduler")}
+    schedule = None if has["scheduler"] else train.schedule
+    keys = {
+        "momentum": has["optimizer"],
+        "momentum_form": has["optimizer"],
+        "schedule": has["scheduler"],
+        "gamma": has["scheduler"],
+        "step_epochs": schedule != "step",
+        "warmup_epochs": not train.warmup_epochs,
+        **{part: not is_there for part, is_there in has.items()},
+    }
+    return {key for key, holds in keys.items() if holds}
 
 
 def changed_switches(cfg: DictConfig) -> dict[str, Any]:
@@ -151,7 +186,8 @@ def changed_switches(cfg: DictConfig) -> dict[str, Any]:
     protocol = OmegaConf.load(path) if path.exists() else OmegaConf.create()
     assert isinstance(protocol, DictConfig)
     usual = OmegaConf.merge(RunConfig, {part: protocol.get(part, {}) for part in ("data", "model", "train")})
-    pairs = {key: (OmegaConf.select(cfg, key), OmegaConf.select(usual, key)) for key in UNLISTED}
+    listed = [key for key in UNLISTED if key not in {f"train.{name}" for name in unread(cfg.train)}]
+    pairs = {key: (OmegaConf.select(cfg, key), OmegaConf.select(usual, key)) for key in listed}
     return {
         key: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v
         for key, (v, w) in pairs.items()

@@ -144,7 +144,9 @@ class _Stack:
         recorder.fit(trainer, training, images, validation)
         for n, job in enumerate(self.jobs):
             if training.alive[n]:
-                self._record(n, measure(job, tests[n]), {"status": "done"})
+                measured = measure(job, tests[n])
+                recorder.logs[n].end(measured)
+                self._record(n, measured, {"status": "done"})
         return self.results
 
     def _diverged(self, n: int, error: Diverged) -> None:

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from jacexp.errors import JacexpError
 from jacexp.jacobian.explicit import why_not_stacked
-from jacexp.train.job import Job, method_class
+from jacexp.models.network import Network
+from jacexp.train.job import Job, method_class, recipe
 from jacexp.train.stack import can_be_stacked
 
 OWN = (
@@ -21,19 +22,23 @@ OWN = (
     "train.momentum_form",
     "train.schedule",
     "train.gamma",
+    "train.step_epochs",
+    "train.warmup_epochs",
+    "train.scheduler",
 )
 """The keys in which the networks of a stack may differ, beside the method's strength."""
 
-UNSEEN = ("grid", "progress", "protocol", "paths.data")
+UNSEEN = ("grid", "progress", "protocol", "paths.data", "logger")
 """Keys that no number depends on."""
 
 
 def compatible_groups(jobs: Sequence[Job], largest: int | None = None) -> list[list[Job]]:
     """Group runs that can be trained as one stack.
 
-    They share all but seed, strength, learning rate, momentum, schedule and which epoch is tested. A run stays alone
-    that has a logger, several devices, ``train.engine=autograd``, a method without explicit passes or a network without
-    stacked rules. A line says so where the method or the network is the reason.
+    They share all but seed, strength, learning rate, the optimiser's other numbers, schedule and which epoch is tested.
+    A run stays alone that has several devices, ``train.engine=autograd``, a method without explicit passes, a network
+    without stacked rules, callbacks, or an optimiser that is not elementwise. A line says so where one of the last four
+    is the reason.
 
     Args:
         jobs: the runs.
@@ -61,12 +66,18 @@ def compatible_groups(jobs: Sequence[Job], largest: int | None = None) -> list[l
 
 
 class NotStackedError(JacexpError):
-    """A run whose method or network cannot be stacked."""
+    """A run whose method, network, callbacks or optimiser cannot be stacked."""
 
 
 @cache
 def _say_once(text: str) -> None:
     print(text, flush=True)
+
+
+def _why_not_stacked(net: Network) -> str | None:
+    if not all(p.requires_grad for p in net.parameters()):
+        return "some of its weights are not to be trained, and a stack trains all"
+    return why_not_stacked(net.body)
 
 
 def _key(job: Job) -> str | None:
@@ -76,25 +87,35 @@ def _key(job: Job) -> str | None:
         A text that all of them have; None for a run that stays alone.
 
     Raises:
-        NotStackedError: if no run of this method or this network can be in a group.
+        NotStackedError: if no run of this method, network or optimiser, or with callbacks, can be in a group.
     """
     cfg, method = job.cfg, method_class(job.cfg)
-    if cfg.logger is not None or cfg.train.engine == "autograd" or cfg.train.devices > 1:
+    if cfg.train.engine == "autograd" or cfg.train.devices > 1:
         return None
     try:
-        reason = why_not_stacked(job.stand_in().body) if "_target_" in cfg.model else None
+        reason = _why_not_stacked(job.stand_in()) if "_target_" in cfg.model else None
     except JacexpError:  # as the run itself will say
         return None
     if not can_be_stacked(method):
         raise NotStackedError(f"{cfg.method.name} has no explicit passes, so its runs are trained one by one")
     if reason:
         raise NotStackedError(f"{cfg.model.name} is trained one by one, not fused: {reason}")
-    shared = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.callbacks:
+        names = ", ".join(map(str, cfg.callbacks))
+        raise NotStackedError(f"runs with callbacks ({names}) are trained one by one, not fused")
+    optimizer = recipe(cfg).optimizer
+    if optimizer and not optimizer.is_elementwise:
+        raise NotStackedError(
+            f"runs with {optimizer.target} are trained one by one, not fused: it is not declared to treat each weight "
+            "by itself"
+        )
+    shared: Any = OmegaConf.to_container(cfg, resolve=True)
     is_plain = method.strength is None or cfg.method[method.strength] == 0
     for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
         *path, last = key.split(".")
-        part: Any = shared
+        part = shared
         for name in path:
             part = part[name]
         part.pop(last, None)
+    shared["train"]["optimizer"] = optimizer and optimizer.target  # its arguments are each network's own
     return json.dumps([is_plain, shared], sort_keys=True)

@@ -21,9 +21,10 @@ from jacexp.models.network import Network
 from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
 from jacexp.targets import imported
+from jacexp.train.callbacks import own_callbacks
 from jacexp.train.config import METHODS, data_root
 from jacexp.train.keys import check, check_grid
-from jacexp.train.parts import data_set, network, own_data, own_network, science
+from jacexp.train.parts import data_set, network, own_data, own_network, own_training, science
 from jacexp.train.resume import Resume
 
 
@@ -91,6 +92,7 @@ class Job:
         if "_target_" in self.cfg.model:
             try_out(self.module.net, self.data.in_shape, self._smallest_batch())
         _check_tangents(self.cfg, self.module, self.data.in_shape)
+        self.module.recipe.try_out(self.module.net)
         return self
 
     def rehearse(self) -> None:
@@ -100,7 +102,9 @@ class Job:
             ConfigError: if the network does not fit the images, or a hyper-parameter is impossible.
         """
         in_shape = tuple(_images(self.cfg).x_train.shape[1:])
-        _check_tangents(self.cfg, make_method(self.cfg, self.stand_in()), in_shape)
+        module = make_method(self.cfg, self.stand_in())
+        _check_tangents(self.cfg, module, in_shape)
+        module.recipe.try_out(module.net)
 
     def stand_in(self) -> Network:
         """Build a network like the run's, one for all runs with such a network and such data.
@@ -134,7 +138,9 @@ def identify(cfg: DictConfig) -> Job:
     check(cfg)
     recipe(cfg)  # refuses what cannot train
     own = {"method": hyperparameters(cfg), "model": own_network(cfg), "dataset": own_data(cfg)}
-    check_grid(cfg, [f"{part}.{name}" for part, values in own.items() for name in values])
+    training = {name: dict(choice.arguments) for name, choice in own_training(cfg).items()}
+    known = own | {f"train.{part}": arguments for part, arguments in training.items()}
+    check_grid(cfg, [f"{part}.{name}" for part, values in known.items() for name in values])
     source = split_source(_images(cfg), **_division(cfg))
     n_train, n_val = source["split"]["n_train"], source["split"]["n_val"]
     if cfg.train.batch_size > n_train:
@@ -144,7 +150,7 @@ def identify(cfg: DictConfig) -> Job:
     # With every switch in its declared type, equal settings are written in one way and so have one name.
     typed = cfg.copy()
     OmegaConf.set_struct(typed, False)  # a constructor's default need not stand in the method's YAML
-    typed.merge_with(own)
+    typed.merge_with(own, {"train": training, "callbacks": own_callbacks(cfg)})
     path = Path(cfg.paths.results) / "runs" / run_id(science(typed, method_class(typed), source))
     return Job(typed, RunDirectory(path), source)
 
@@ -159,7 +165,9 @@ def recipe(cfg: DictConfig) -> Recipe:
         ConfigError: for values that cannot train.
     """
     t = cfg.train
-    return Recipe(t.lr, t.momentum, t.momentum_form, t.schedule, t.gamma, t.epochs)
+    numbers = {name: t[name] for name in ("step_epochs", "warmup_epochs")}
+    choices: dict[str, Any] = own_training(cfg)
+    return Recipe(t.lr, t.momentum, t.momentum_form, t.schedule, t.gamma, t.epochs, **numbers, **choices)
 
 
 def method_class(cfg: DictConfig) -> type[RegularizedModule]:

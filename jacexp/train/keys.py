@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError
-from jacexp.train.config import METHODS, OPEN
+from jacexp.methods.optim import SCHEDULES
+from jacexp.train.config import METHODS, OPEN, unread
+from jacexp.train.loggers import check_logger
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "select": ("holdout", "paper"),
@@ -22,14 +22,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data.std": ("channel", "none"),
     "data.augment": ("none", "crop_flip", "affine", "affine_text"),
     "train.momentum_form": ("average", "accumulate"),
-    "train.schedule": ("constant", "exponential", "cosine"),
+    "train.schedule": SCHEDULES,
     "train.precision": ("32", "bf16-mixed", "64"),
     "train.engine": ("auto", "autograd", "passes"),
     "train.device": ("auto", "cpu", "gpu"),
 }
 """The keys that take one of a few words."""
 
-AT_LEAST_ONE = ("train.epochs", "train.batch_size", "train.devices", "data.subset")
+AT_LEAST_ONE = ("train.epochs", "train.step_epochs", "train.batch_size", "train.devices", "data.subset")
 """Counts; the last may also be null."""
 
 POSITIVE = ("train.lr", "data.holdout")
@@ -48,8 +48,11 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
     _check_values(cfg)
     _check_devices(cfg.train)
+    for key in sorted(f"train.{name}" for name in unread(cfg.train)):
+        if key in (cfg.grid or {}) and "momentum" in key:
+            raise ConfigError(f"grid.{key}: train.optimizer does not read {key}")
     if cfg.logger is not None:
-        _check_logger(cfg.logger)
+        check_logger(cfg.logger)
 
 
 def check_grid(cfg: DictConfig, known: Collection[str]) -> None:
@@ -193,14 +196,3 @@ def _check_devices(train: DictConfig) -> None:
         )
     if n > 1 and not torch.distributed.is_available():
         raise ConfigError(f"train.devices={n}, but this PyTorch was built without torch.distributed")
-
-
-def _check_logger(logger: Any) -> None:
-    """Make the logger once: a library that is missing would otherwise end the run after it began."""
-    if not isinstance(logger, DictConfig) or "_target_" not in logger:
-        raise ConfigError(f"logger={logger} names no class; choose logger=tensorboard")
-    try:
-        instantiate(logger, save_dir=".")
-    except (HydraException, ImportError, TypeError, ValueError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ConfigError(f"logger={logger._target_} cannot be made: {reason}") from error

@@ -8,9 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from jacexp.data.load import NAMES
 from jacexp.errors import ConfigError
 from jacexp.methods.hyperparameters import Declared
+from jacexp.methods.optimizers import OptimizerChoice, SchedulerChoice
 from jacexp.models.architectures import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
 from jacexp.targets import checked_arguments, imported
+from jacexp.train.callbacks import own_callbacks
+from jacexp.train.config import unread
 
 
 def own_network(cfg: DictConfig) -> dict[str, Any]:
@@ -49,9 +52,33 @@ def own_data(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
+def own_training(cfg: DictConfig) -> dict[str, OptimizerChoice | SchedulerChoice]:
+    """Complete the parts ``train.optimizer`` and ``train.scheduler`` by every argument of their classes.
+
+    Returns:
+        Those that are there, by the name of the part.
+
+    Raises:
+        ConfigError: if a class cannot be imported, or its arguments do not fit.
+    """
+    kinds: dict[str, type[OptimizerChoice] | type[SchedulerChoice]] = {
+        "optimizer": OptimizerChoice,
+        "scheduler": SchedulerChoice,
+    }
+    found: dict[str, OptimizerChoice | SchedulerChoice] = {}
+    for name, kind in kinds.items():
+        target, given = _own(cfg.train[name], ())
+        if target is not None:
+            found[name] = kind.checked(target, given)
+    return found
+
+
 def own_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """Return the arguments of a user's own network and data set, by their keys in the configuration."""
+    """Return what was chosen by its import path, by key: of network and data the arguments, of the rest all."""
     parts = {"model": own_network(cfg), "dataset": own_data(cfg)}
+    for name, choice in own_training(cfg).items():
+        parts[f"train.{name}"] = {"_target_": choice.target, **choice.arguments}
+    parts |= {f"callbacks.{name}": part for name, part in own_callbacks(cfg).items()}
     return {f"{part}.{k}": v for part, own in parts.items() for k, v in own.items() if k != "name"}
 
 
@@ -113,6 +140,9 @@ def science(cfg: DictConfig, method: type[Declared], data: Mapping[str, Any]) ->
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
-    train = {k: v for k, v in resolved["train"].items() if k not in ("engine", "device", "devices")}
+    aside = {"engine", "device", "devices", *unread(cfg.train)}
+    train = {k: v for k, v in resolved["train"].items() if k not in aside}
     kept = {key: resolved[key] for key in ("model", "data", "select", "checkpoint", "seed")}
+    if cfg.callbacks:  # nobody knows whether they change numbers
+        kept["callbacks"] = resolved["callbacks"]
     return {**kept, "method": method.named(resolved["method"]), "train": train, "dataset": dict(data)}

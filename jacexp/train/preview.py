@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from jacexp.train.job import Job, method_class
+from jacexp.methods.optimizers import weight_decay_of
+from jacexp.train.config import unread
+from jacexp.train.job import Job, method_class, recipe
 
 LINE = (
     "{runs}{method} on {dataset} ({n_train} training, {n_val} validation, {n_test} test images): {model}, "
-    "protocol {protocol}, epochs {epochs}, batch size {batch_size}, SGD with lr {lr} ({schedule}) and momentum "
-    "{momentum} ({momentum_form}), seed {seed}, engine {engine}, {device}; files in {folder}"
+    "protocol {protocol}, epochs {epochs}, batch size {batch_size}, {optimizer} with lr {lr} ({schedule}){momentum}, "
+    "seed {seed}, engine {engine}, {device}; files in {folder}"
 )
 
 LISTED = 4
@@ -35,6 +37,12 @@ def preview(jobs: Sequence[Job], folder: Path) -> str:
     """
     facts = [_facts(job) for job in jobs]
     joined = {name: _joined([fact[name] for fact in facts]) for name in facts[0]}
+    if by_sgd := [job.cfg.train for job in jobs if "momentum" not in unread(job.cfg.train)]:
+        values, forms = (
+            _joined([f"{t.momentum:g}" for t in by_sgd]),
+            _joined([t.momentum_form for t in by_sgd]),
+        )
+        joined["momentum"] = f" and momentum {values} ({forms})"
     runs = f"{len(jobs)} runs of " if len(jobs) > 1 else ""
     lines = [LINE.format(**joined, runs=runs, folder=folder)]
     is_chosen = any(word.lstrip("+").startswith("protocol=") for word in sys.argv)
@@ -66,12 +74,23 @@ def _facts(job: Job) -> dict[str, Any]:
         "n_test": n_test,
         "model": cfg.model.name,
         "protocol": cfg.protocol.name,
-        **{name: train[name] for name in ("epochs", "batch_size", "schedule", "momentum_form", "engine")},
+        **{name: train[name] for name in ("epochs", "batch_size", "engine")},
+        **_optimizer(cfg),
         "lr": f"{train.lr:g}",
-        "momentum": f"{train.momentum:g}",
+        "momentum": "",
         "seed": cfg.seed,
         "device": device if train.devices == 1 else f"{train.devices} processes on the {device}",
     }
+
+
+def _optimizer(cfg: DictConfig) -> dict[str, str]:
+    """Describe the optimiser and the schedule."""
+    found = recipe(cfg)
+    schedule = str(found.scheduler or found.schedule)
+    if found.warmup_epochs:
+        schedule += f" after {found.warmup_epochs} epochs of warm-up"
+    optimizer = f"{found.optimizer}{weight_decay_of(found.optimizer)}" if found.optimizer else "SGD"
+    return {"optimizer": optimizer, "schedule": schedule}
 
 
 def _joined(values: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from typing_extensions import override
 
 from jacexp.data.loader import Loader, StackedLoader
@@ -16,6 +16,7 @@ from jacexp.methods.training import Training
 from jacexp.store.checkpoint import save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.job import Job
+from jacexp.train.loggers import RunLog
 from jacexp.train.stop import Stopped, stop_requested
 from jacexp.train.validation import best_row, evaluate
 
@@ -50,14 +51,21 @@ class Recorder(Checkpoint):
     the first one writes, and all do everything else at the same step.
     """
 
-    def __init__(self, jobs: Sequence[Job], diverged: Callable[[int, Diverged], None]) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        diverged: Callable[[int, Diverged], None],
+        callbacks: Mapping[str, Callback] | None = None,
+    ) -> None:
         """Record runs that are trained together.
 
         Args:
             jobs: the runs, which have come equally far; what each goes on from is kept up to date.
             diverged: called with the number of each run that diverges; the others go on if it returns.
+            callbacks: a user's own, of a run alone, whose states are kept.
         """
-        self.jobs, self.diverged = list(jobs), diverged
+        self.jobs, self.diverged, self.callbacks = list(jobs), diverged, callbacks or {}
+        self.logs: list[RunLog] = []
         self._best: dict[int, dict[str, Any]] = {}
 
     def fit(
@@ -84,12 +92,24 @@ class Recorder(Checkpoint):
         for n, job in enumerate(self.jobs):
             job.resume.load_into(training, n, job.directory)
             job.resume.state, job.resume.sums = {}, []
+            is_on = training.share.rank == 0
+            strength = type(job.module).strength
+            self.logs.append(RunLog(job.cfg, job.directory, strength, job.resume.rows, is_on=is_on))
+        for name, state in first.callbacks.items():
+            self.callbacks[name].load_state_dict(state)
+        if first.is_stopped:
+            return
         loop = trainer.fit_loop
         stages = ("ready", "started", "processed", "completed")
         loop.epoch_progress.current.load_state_dict(dict.fromkeys(stages, first.epoch))
         steps = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
         steps.total.completed = first.epoch * len(images) + first.batches  # the axis of loggers
-        trainer.fit(training, images)
+        try:
+            trainer.fit(training, images)
+        except BaseException:
+            for log in self.logs:
+                log.close()
+            raise
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,6 +151,7 @@ class Recorder(Checkpoint):
             if training.alive[n] and not math.isfinite(means["loss"]):
                 training.end(n)
                 self._write(trainer, n)
+                self.logs[n].end({})
                 self.diverged(n, Diverged(trainer.current_epoch, done - 1))
         trainer.should_stop = not any(training.alive)
         if done == len(loader_of(trainer)):
@@ -149,6 +170,7 @@ class Recorder(Checkpoint):
             row |= {f"train_{name}": value for name, value in means[n].items()}
             row |= {f"val_{name}": value for name, value in job.module.val_sums.counts().items()}
             job.resume.rows = [*job.resume.rows, row]
+            self.logs[n].epoch(row)
             if job.cfg.checkpoint == "best" and best_row(job.resume.rows) is row:
                 self._best[n] = snapshot(job.directory.id, job.module.net)
 
@@ -163,6 +185,7 @@ class Recorder(Checkpoint):
         epoch, of = trainer.current_epoch, trainer.max_epochs
         is_first = epoch == pl_module.start[0]  # soon something to tell the time left from
         (is_stopping,) = pl_module.share.agree(stop_requested())
+        self.jobs[0].resume.is_stopped = bool(self.callbacks) and trainer.should_stop
         if is_stopping or is_first or epoch + 1 == of or len(self.jobs) == 1 or self._is_late():
             self._save(trainer, pl_module, epoch + 1, 0)
         if is_stopping:
@@ -178,6 +201,7 @@ class Recorder(Checkpoint):
             if training.alive[n]:
                 resume = job.resume
                 resume.epoch, resume.batches = epoch, batches
+                resume.callbacks = {name: callback.state_dict() for name, callback in self.callbacks.items()}
                 resume.seconds += seconds
                 resume.sums = training.share.gather(training.sums.state(n)) if batches else []
                 # Before the checkpoint: a run that is killed in between repeats the epoch and writes the same again.

@@ -16,7 +16,7 @@ from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
-from jacexp.train.config import changed_switches
+from jacexp.train.config import changed_switches, unread
 from jacexp.train.job import Job, hyperparameters, method_class
 from jacexp.train.parts import data_set, own_arguments
 from jacexp.train.validation import best_row, evaluate
@@ -63,7 +63,7 @@ def describe(job: Job) -> dict[str, Any]:
         **strengths,
         "options": json.dumps({**hyper, **changed_switches(cfg), **own_arguments(cfg)}, sort_keys=True),
         "lr": cfg.train.lr,
-        "momentum": cfg.train.momentum,
+        "momentum": None if "momentum" in unread(cfg.train) else cfg.train.momentum,
         "batch_size": cfg.train.batch_size,
         "n_epochs": cfg.train.epochs,
         "subset": cfg.data.subset,

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from jacexp.errors import StoreError
 from jacexp.methods.training import Training
 from jacexp.store.checkpoint import RESUME, read_checkpoint, save_checkpoint
@@ -26,7 +24,11 @@ class Resume:
     """What the training took, validation included and checkpoints not."""
     sums: list[dict[str, Any]] = field(default_factory=list)
     """Over the batches that are done, one a process."""
-    state: dict[str, Tensor] = field(default_factory=dict)
+    is_stopped: bool = False
+    """Whether a callback has ended the training after that epoch."""
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """The states of a user's callbacks by name."""
+    state: dict[str, Any] = field(default_factory=dict)
     """The tensors of the training; none at the start."""
 
     @classmethod
@@ -52,7 +54,7 @@ class Resume:
             raise StoreError(f"{path} is not a checkpoint of run {directory.id}; {REMEDY}")
         return found
 
-    def write(self, directory: RunDirectory, state: dict[str, Tensor]) -> None:
+    def write(self, directory: RunDirectory, state: dict[str, Any]) -> None:
         """Write it with the present tensors of the training, whole or not at all."""
         save_checkpoint(directory / RESUME, {**vars(self), "run": directory.id, "state": state})
 

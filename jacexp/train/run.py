@@ -15,6 +15,7 @@ from jacexp.errors import JacexpError
 from jacexp.methods.distributed import Share
 from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS, check_table
+from jacexp.train.callbacks import make_callbacks
 from jacexp.train.job import Job, identify
 from jacexp.train.loaders import loaders
 from jacexp.train.preview import preview
@@ -90,15 +91,20 @@ def fit(job: Job) -> dict[str, Any]:
     Raises:
         Diverged: if the loss is not finite.
     """
-    recorder = Recorder([job], _raise)
-    trainer = make_trainer([job], recorder)
+    callbacks = make_callbacks(job.cfg)
+    recorder = Recorder([job], _raise, callbacks)
+    trainer = make_trainer([job], recorder, callbacks.values())
     # Before a checkpoint is loaded: Lightning converts only afterwards, and would round it to float32.
     trainer.precision_plugin.convert_module(job.module)
     device = trainer.strategy.root_device
     job.module.to(device)
     train, val, test = loaders(job, device)
     recorder.fit(trainer, job.module, train, [val])
-    return measure(job, test) if trainer.is_global_zero else {}
+    if not trainer.is_global_zero:
+        return {}
+    measured = measure(job, test)
+    recorder.logs[0].end(measured)
+    return measured
 
 
 def _raise(n: int, error: Diverged) -> None:  # noqa: ARG001  # there is only one

@@ -1,6 +1,7 @@
 """Several runs of one method as one stack: each network has its own strength, draws, images and step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from jacexp.methods.stacked_network import StackedNetwork
 from jacexp.methods.training import Training
 from jacexp.methods.weights import WeightPenalty
 from jacexp.random import stream_seed
+from jacexp.train.descent import descent_of
 from jacexp.train.replay import Record, Replayed, Step
 
 
@@ -112,10 +114,7 @@ class _PenaltyOfWeights(nn.Module):
 
 
 class StackTraining(Training):
-    """A step of every network of a stack: its gradient, and its own stochastic gradient descent.
-
-    v_n <- m_n v_n + g_n, w_n <- w_n − α_n v_n, with each network's learning rate α_n and momentum m_n.
-    """
+    """A step of every network of a stack: its gradient, and its own optimiser's step; see `descent_of`."""
 
     def __init__(self, modules: Sequence[RegularizedModule], record: Record | None = None) -> None:
         """Stack networks that lie where they are trained.
@@ -129,13 +128,11 @@ class StackTraining(Training):
         self.modules_alone = tuple(modules)  # not registered as parts: the stack holds their tensors
         self.method = StackedMethod(modules)
         self.weights = self.method.stack.weights
-        self.velocity = torch.zeros_like(self.weights)
-        self.momentum = self.weights.new_tensor([m.recipe.momentum for m in modules])[:, None]
-        self.step_size = torch.zeros_like(self.momentum)
+        self.descent = descent_of(modules, self.method.stack)
         self.sums.total = self.sums.total.to(self.weights.device)
         self.step: Step = self._step
         if record and not self.method.has_dropout:
-            state = [self.weights, self.velocity, self.sums.total, *self.method.stack.body.buffers()]
+            state = [*self.descent.changed, self.sums.total, *self.method.stack.body.buffers()]
             self.step = Replayed(self._step, state, record)
 
     def on_train_epoch_start(self) -> None:
@@ -144,9 +141,7 @@ class StackTraining(Training):
             self.sums.reset()
         strengths = [m.strength_in(self.current_epoch) for m in self.modules_alone]
         self.method.strengths.copy_(self.method.strengths.new_tensor(strengths))
-        sizes = [m.recipe.step_size(self.current_epoch) for m in self.modules_alone]
-        alive = zip(sizes, self.alive, strict=True)
-        self.step_size.copy_(self.step_size.new_tensor([[size if lives else 0.0] for size, lives in alive]))
+        self.descent.begin_epoch(self.current_epoch, self.alive)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Train each network for one step."""
@@ -155,32 +150,33 @@ class StackTraining(Training):
             seeds = [stream_seed(m.seed, "dropout", epoch, number) for m in self.modules_alone]
             self.method.stack.streams.seed(seeds)
         self.step(batch, self.method.draw(batch.x, epoch, number))
+        self.descent.step()
         self.sums.n += len(batch.y) // len(self.alive)
 
     def _step(self, batch: Batch, noise: Noise) -> None:
         terms, gradient = self.method.terms(batch, noise)
-        self.velocity.mul_(self.momentum).add_(gradient)
-        self.weights.addcmul_(self.velocity, self.step_size, value=-1)
+        self.descent.add(gradient)
         self.sums.add_stacked(terms, batch.y)
 
     @override
     def end(self, n: int) -> None:
         super().end(n)
-        self.weights[n] = self.velocity[n] = self.step_size[n] = 0  # where it is finite
+        self.descent.end(n)
 
     @override
-    def state(self, n: int) -> dict[str, Tensor]:
-        return {name: t.clone() for name, t in self._tensors(n).items()}
+    def state(self, n: int) -> dict[str, Any]:
+        own = {"weights": self.weights[n].clone(), **self.descent.state(n)}
+        return own | {f"buffer.{name}": b.clone() for name, b in self._buffers_of(n)}
 
     @override
-    def load_state(self, n: int, state: dict[str, Tensor]) -> None:
-        for name, t in self._tensors(n).items():
-            t.copy_(state[name])
+    def load_state(self, n: int, state: dict[str, Any]) -> None:
+        self.weights[n].copy_(state["weights"])
+        self.descent.load_state(n, state)
+        for name, b in self._buffers_of(n):
+            b.copy_(state[f"buffer.{name}"])
 
-    def _tensors(self, n: int) -> dict[str, Tensor]:
-        buffers = self.modules_alone[n].net.body.named_buffers()
-        own = {"weights": self.weights[n], "velocity": self.velocity[n]}
-        return own | {f"buffer.{name}": b for name, b in buffers}
+    def _buffers_of(self, n: int) -> Iterator[tuple[str, Tensor]]:
+        return self.modules_alone[n].net.body.named_buffers()
 
     def configure_optimizers(self) -> None:
         """The step is taken by hand."""

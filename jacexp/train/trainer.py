@@ -2,15 +2,14 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
@@ -71,8 +70,17 @@ def differences(module: RegularizedModule) -> list[str]:
     return words
 
 
-def make_trainer(jobs: Sequence[Job], recorder: Checkpoint) -> pl.Trainer:
-    """Make Lightning's trainer of a run, of which this process has a share, or of a stack of them."""
+def make_trainer(jobs: Sequence[Job], recorder: Checkpoint, callbacks: Iterable[Callback] = ()) -> pl.Trainer:
+    """Make Lightning's trainer of a run, of which this process has a share, or of a stack of them.
+
+    Args:
+        jobs: the runs.
+        recorder: writes their files, and tells their loggers, of which Lightning itself knows nothing.
+        callbacks: a user's own.
+
+    Returns:
+        The trainer.
+    """
     quiet_lightning()
     cfg, share = jobs[0].cfg, jobs[0].module.share
     progress = progress_callbacks(cfg.progress) if len(jobs) == 1 else []
@@ -89,13 +97,12 @@ def make_trainer(jobs: Sequence[Job], recorder: Checkpoint) -> pl.Trainer:
             "strategy": DDPStrategy(broadcast_buffers=False),
             "plugins": [OwnProcesses(share)],
         }
-    folder = str(jobs[0].directory.path)
     return PatientTrainer(
         **settings,
         max_epochs=cfg.train.epochs,
         precision={"32": "32-true", "64": "64-true"}.get(cfg.train.precision, cfg.train.precision),
-        logger=instantiate(cfg.logger, save_dir=folder) if cfg.logger else False,
-        callbacks=[*progress, recorder],
+        logger=False,
+        callbacks=[*progress, *callbacks, recorder],
         enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,

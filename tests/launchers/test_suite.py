@@ -24,13 +24,15 @@ def test_hydra_discovers_the_launcher():
     assert "JacexpLauncher" in [found.__name__ for found in Plugins.instance().discover(Launcher)]
 
 
-@pytest.mark.parametrize("launcher_name", ["fused", pytest.param("sequential", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "launcher_name", ["jacexp_fused", pytest.param("jacexp_sequential", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("overrides", [[]])
 class TestSuite(LauncherTestSuite):
     pass
 
 
-@pytest.mark.parametrize("launcher_name", ["sequential"])
+@pytest.mark.parametrize("launcher_name", ["jacexp_sequential"])
 @pytest.mark.parametrize("overrides", [["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"]])
 class TestBatches(BatchedSweeperTestSuite):
     pass
@@ -38,6 +40,6 @@ class TestBatches(BatchedSweeperTestSuite):
 
 @pytest.mark.slow  # each test starts programs
 @pytest.mark.parametrize("task_launcher_cfg", [{}])
-@pytest.mark.parametrize("extra_flags", [["-m", "hydra/launcher=sequential"]])
+@pytest.mark.parametrize("extra_flags", [["-m", "hydra/launcher=jacexp_sequential"]])
 class TestIntegration(IntegrationTestSuite):
     pass

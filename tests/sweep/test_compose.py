@@ -14,7 +14,7 @@ from jacexp.sweep.compose import Composer
 from jacexp.train.config import register
 
 CONF = Path(__file__).parents[2] / "conf"
-MASTER = ["+method=spec", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "seed=0,1"]
+MASTER = ["+method=spec", "hydra/launcher=jacexp_processes", "hydra.launcher.n_jobs=3", "seed=0,1"]
 
 SAME_FILES = [
     ["+method=spec", "seed=1"],

@@ -1,11 +1,17 @@
 """Processes of one machine that share a sweep, and what becomes of one that is killed."""
 
+import os
 import signal
+import time
 
 import pytest
+import torch
+from joblib import cpu_count
 
 from jacexp.sweep.engine import plan
-from jacexp.sweep.executors import Processes
+from jacexp.sweep.entry import Entry
+from jacexp.sweep.executors import Processes, devices_for
+from jacexp.train.job import identify
 from jacexp.train.workers import worker_pool
 from tests.sweep.test_engine import SHORT, jobs, statuses, train
 
@@ -55,3 +61,50 @@ def test_a_terminal_s_ctrl_c_never_reaches_a_process():
     with worker_pool(1) as pool:
         assert signal.SIGINT in pool.schedule(blocked_signals).result()
     assert signal.SIGINT not in blocked_signals()
+
+
+def own_device(_):
+    time.sleep(0.2)  # so that the other process takes one too
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def seats_of(pool):
+    return dict(future.result() for future in [pool.schedule(own_device, [n]) for n in range(8)])
+
+
+def test_each_process_sees_a_gpu_of_its_own_also_one_that_takes_a_dead_one_s_place():
+    with worker_pool(2, ["4", "7"]) as pool:
+        until = time.monotonic() + 600
+        while len(seats := seats_of(pool)) < 2:
+            assert time.monotonic() < until
+        assert sorted(seats.values()) == ["4", "7"]
+        gone = next(iter(seats))
+        os.kill(gone, signal.SIGKILL)
+        while len(again := {pid: gpu for pid, gpu in seats_of(pool).items() if pid != gone}) < 2:
+            assert time.monotonic() < until
+        assert sorted(again.values()) == ["4", "7"]
+        assert gone not in again
+
+
+@pytest.mark.parametrize(
+    ("named", "n", "words", "shares", "n_jobs"),
+    [
+        (None, 0, (), [], cpu_count()),
+        (None, 1, (), [], cpu_count()),
+        (None, 3, (), ["0", "1", "2"], 3),
+        ("5,2", 2, (), ["5", "2"], 2),
+        ("GPU-a,GPU-b,GPU-c", 3, (), ["GPU-a", "GPU-b", "GPU-c"], 3),
+        (None, 5, ("train.devices=2", "train.device=auto"), ["0,1", "2,3"], 5),
+        (None, 3, ("train.devices=2", "train.device=auto"), [], 3),
+        (None, 2, ("train.devices=2", "train.device=cpu"), ["0", "1"], 2),
+    ],
+)
+def test_gpus_are_divided_among_processes(configure, monkeypatch, named, n, words, shares, n_jobs):
+    cfg = configure(*SHORT, *words)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert devices_for([[Entry("", job=identify(cfg))]]) == shares
+    assert Processes().n_jobs == n_jobs
+    assert Processes(7).n_jobs == 7

@@ -131,7 +131,7 @@ def wait_for(happens):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["sequential", "joblib"])
+@pytest.mark.parametrize("launcher", ["sequential", "processes"])
 def test_a_sweep_that_is_asked_to_stop_stops_and_the_same_command_goes_on(tmp_path, launcher):
     grid = (
         *("+method=none", *SHORT, "train.epochs=150", "-m", f"hydra/launcher={launcher}"),

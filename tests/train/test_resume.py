@@ -239,7 +239,7 @@ def test_the_state_of_a_network_is_all_that_its_training_has():
         StackTraining([make("none", network("batch_norm", seed=n)) for n in range(2)]) for _ in range(2)
     ]
     for stack in stacks:
-        stack.momentum, stack.step_size = 0.9, torch.full((2, 1), 0.1)
+        stack.descent.momentum, stack.descent.step_size = 0.9, torch.full((2, 1), 0.1)
     stacks[0].training_step(of, 0)
     states = [stacks[0].state(n) for n in range(2)]
     assert all(t.untyped_storage().nbytes() == t.nbytes for t in states[0].values())

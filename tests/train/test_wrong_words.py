@@ -39,7 +39,10 @@ def said(monkeypatch, capsys, tmp_path):
 
 UNKNOWN = {
     "train.epoch=3": "train.epoch: there is no such key; did you mean train.epochs?",
-    "+train.optimizer=adam": "train.optimizer: there is no such key; train has epochs, batch_size, lr,",
+    "+train.optimizer=adam": "+train.optimizer=adam: choose train/optimizer=NAME, one of adam, adamw,",
+    "train/optimizer=adamm": "train/optimizer=adamm: there is no such choice (did you mean adam?)",
+    "train.optimizer.weight_decay=0.1": "train.optimizer.weight_decay: there is no such key",
+    "train.scheduler=cosine": "train.scheduler=cosine: choose train.scheduler._target_=package.Class",
     "++data.subst=100": "data.subst: there is no such key; did you mean data.subset?",
     "+subset=100": "subset: there is no such key; did you mean dataset.subset or data.subset?",
     "+lr=0.1": "lr: there is no such key; did you mean train.lr?",
@@ -56,7 +59,7 @@ UNKNOWN = {
     "method.beta=1": "method.beta=1: method spec takes method.lam,",
     "+grid.depth=1": "grid.depth: there is no such key",
     "+grid.seed.x=1": "grid.seed={'x': 1} must be values",
-    "+logger.foo=1": "names no class; choose logger=tensorboard",
+    "+logger.foo=1": "names no class; choose logger=csv, tensorboard, wandb or mlflow",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",
 }
 """Keys that nobody would read."""
@@ -81,7 +84,10 @@ VALUES = {
     "train.momentum=1": "momentum=1.0: choose a value in [0, 1)",
     "train.momentum=nan": "momentum=nan: choose a value in [0, 1)",
     "train.gamma=0": "gamma=0.0: choose a value in (0, 1]",
-    "train.schedule=linear": "train.schedule=linear is not one of constant, exponential, cosine",
+    "train.schedule=linear": "train.schedule=linear is not one of constant, exponential, cosine, step",
+    "train.step_epochs=0": "train.step_epochs=0 must be at least 1",
+    "train.warmup_epochs=-1": "warmup_epochs=-1: choose fewer than the 50 epochs, or 0",
+    "train.warmup_epochs=50": "warmup_epochs=50: choose fewer than the 50 epochs, or 0",
     "train.epochs=0": "train.epochs=0 must be at least 1",
     "train.epochs=-1": "train.epochs=-1 must be at least 1",
     "train.epochs=three": "train.epochs: Value 'three'",
@@ -125,8 +131,58 @@ VALUES = {
 }
 """Values that cannot be."""
 
+TORCH = "train.optimizer._target_=torch.optim."
+RATE = "train.scheduler._target_=torch.optim.lr_scheduler."
+OPTIMIZERS = {
+    f"{TORCH}AdamWW": "has no attribute 'AdamWW') (did you mean AdamW?)",
+    "train.optimizer._target_=AdamW": "train.optimizer._target_=AdamW cannot be imported",
+    "train.optimizer._target_=torch.nn.Linear": "is no class of a torch.optim Optimizer",
+    f"{TORCH}Optimizer": "is no class of a torch.optim Optimizer",
+    f"{TORCH}LBFGS": "evaluates the loss several times a step, which is not supported here",
+    f"{TORCH}SparseAdam": "is for sparse gradients, which is not supported here",
+    f"{TORCH}Muon": "cannot be made: Muon only supports 2D parameters",
+    f"{TORCH}AdamW train.optimizer.beta=0.9": "train.optimizer.beta is unknown (did you mean betas?)",
+    f"{TORCH}AdamW train.optimizer.lr=0.1": "train.optimizer.lr: the learning rate is train.lr; leave this out",
+    f"{TORCH}AdamW train.optimizer.fused=true": "train.optimizer.fused=True: leave it out",
+    f"{TORCH}AdamW train.optimizer.maximize=true": "train.optimizer.maximize=True: leave it out",
+    f"{TORCH}AdamW train.optimizer.weight_decay=-1": "train.optimizer.weight_decay=-1 must not be negative",
+    f"{TORCH}AdamW train.optimizer.weight_decay=nan": "train.optimizer.weight_decay=nan: choose a finite number",
+    f"{TORCH}AdamW train.optimizer.weight_decay=small": "train.optimizer.weight_decay=small: choose a finite number",
+    f"{TORCH}AdamW train.optimizer.betas=0.9": "train.optimizer.betas=0.9: choose a list of values, each a finite",
+    f"{TORCH}AdamW train.optimizer.betas=[0.9,2]": "cannot be made: Invalid beta parameter at index 1: 2",
+    f"{TORCH}AdamW train.optimizer.amsgrad=1": "train.optimizer.amsgrad=1: choose true or false",
+    f"{TORCH}SGD train.optimizer.nesterov=true": "cannot be made: Nesterov momentum requires a momentum",
+    "train/optimizer=adamw train.momentum=0.9": "train.momentum=0.9: train.optimizer does not read train.momentum",
+    "train/optimizer=adamw train.momentum_form=average": "train.optimizer does not read train.momentum_form",
+    f"{RATE}StepLRR": "(did you mean StepLR?)",
+    f"{RATE}StepLR": "train.scheduler.step_size is missing: StepLR takes train.scheduler.step_size,",
+    f"{RATE}StepLR train.scheduler.step_size=0": "fails: integer modulo by zero",
+    f"{RATE}StepLR train.scheduler.step_size=9 train.schedule=cosine": "train.scheduler does not read train.schedule",
+    f"{RATE}ReduceLROnPlateau": "follows the validation loss; choose a schedule of the epoch alone",
+    f"{RATE}OneCycleLR train.scheduler.max_lr=1 train.scheduler.total_steps=50": "set cycle_momentum=false",
+    f"{RATE}LinearLR train.scheduler.end_factor=-1": "fails",
+    "train.scheduler._target_=torch.optim.AdamW": "is no class of a torch.optim LRScheduler",
+}
+"""Optimisers and schedules that cannot train."""
+
+CALL = "callbacks.x._target_="
+BESIDE = {
+    "+logger._target_=torch.nn.Linear": "logger._target_=torch.nn.Linear is no logger of Lightning's",
+    "+logger._target_=pytorch_lightning.loggers.CSVLoger": "(did you mean CSVLogger?)",
+    "logger=csv logger.nam=x": "logger.nam",
+    "logger=csv +logger.nam=x": "logger.nam is unknown (did you mean name?)",
+    "callbacks=early": "callbacks",
+    "callbacks.x=early": "callbacks.x=early names no class: write callbacks.x._target_=package.Class",
+    f"{CALL}torch.nn.Linear": "callbacks.x._target_=torch.nn.Linear is no pytorch_lightning.Callback",
+    f"{CALL}pytorch_lightning.callbacks.EarlyStoping callbacks.x.monitor=val_loss": "(did you mean EarlyStopping?)",
+    f"{CALL}pytorch_lightning.callbacks.EarlyStopping": "callbacks.x.monitor is missing",
+    f"{CALL}pytorch_lightning.callbacks.EarlyStopping callbacks.x.monitor=a callbacks.x.mode=up": "cannot be made",
+    f"{CALL}pytorch_lightning.callbacks.ModelCheckpoint": "jacexp keeps the checkpoints",
+}
+"""Loggers and callbacks that are none."""
+
 WORDS = {
-    "+method=spek": "method=spek: there is no such choice; method is one of at, fast_at,",
+    "+method=spek": "method=spek: there is no such choice (did you mean spec?); method is one of at, fast_at,",
     "method=none": "Could not override 'method'",
     "+method=": "+method=: there is no such choice; method is one of at,",
     "+method=null": "+method=null: there is no such choice",
@@ -140,10 +196,10 @@ WORDS = {
     "+method=spec dataset=imagenet": "dataset=imagenet: there is no such choice; dataset is one of cifar10,",
     "+method=spec dataset=null": "dataset=null: there is no such choice",
     "+method=spec dataset=npz": "dataset.path=FILE.npz",
-    "+method=spec model=alexnet": "model=alexnet: there is no such choice; model is one of convnet_cifar,",
+    "+method=spec model=alexnet": "model=alexnet: there is no such choice (did you mean lenet?); model is one of",
     "+method=spec protocol.name=ibp": "protocol.name=ibp would label runs only; choose a protocol by protocol=NAME",
     "+method=spec protocol=mine": "protocol=mine: there is no such choice; protocol is one of ibp, own,",
-    "+method=spec logger=paper": "logger=paper: there is no such choice; logger is one of tensorboard",
+    "+method=spec logger=paper": "logger=paper: there is no such choice; logger is one of csv, mlflow,",
     "+method=spec seed=0,1": "seed=0,1 has several values; add -m to train each of them",
     "+method=spec train.lr=interval(0,1)": "has several values; add -m",
     "+method=spec train.lr": "train.lr: cannot be read as KEY=VALUE",
@@ -165,30 +221,34 @@ SWEEPS = {
     "method.lam=nan seed=0 train.lr=0.1 train.batch_size=8": "method.lam=nan: choose a finite number",
     "train.epochs=three": "train.epochs: Value 'three'",
     "train.epoch=3,4": "train.epoch: there is no such key",
-    "+train.optimizer=adam": "train.optimizer: there is no such key",
+    "+train.optimizer=adam": "+train.optimizer=adam: choose train/optimizer=NAME",
+    "train/optimizer=adamw train.optimizer.lr=0.1,0.2": "train.optimizer.lr: the learning rate is train.lr",
     "+grid.depth=range(2)": "grid.depth: there is no such key",
     "dataset=npz dataset.path=nowhere.npz": "nowhere.npz cannot be read",
     "paths.results=/dev/null": "/dev/null/runs.csv cannot be written",
     "+hydra.foo=1": "hydra.foo: there is no such key",
     "hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice",
-    "hydra/launcher=basic": "hydra/launcher: choose sequential, fused, joblib,",
-    "hydra/sweeper=optuna": "hydra/sweeper=optuna: there is no such choice",
+    "hydra/launcher=basic": "hydra/launcher: choose sequential, fused, processes,",
+    "hydra/sweeper=nevergrad": "hydra/sweeper=nevergrad: there is no such choice",
     "hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",
     "+hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: there is no such key",
     "hydra.launcher.executor=threads": "hydra.launcher.executor=threads is not one of in_process,",
     "hydra/launcher=fused hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
     "hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0 must be at least 1",
-    "hydra/launcher=joblib hydra.launcher.n_jobs=two": "hydra.launcher.n_jobs: Value 'two'",
+    "hydra/launcher=processes hydra.launcher.n_jobs=two": "hydra.launcher.n_jobs: Value 'two'",
     "hydra/launcher=ray hydra.launcher.num_gpus=-1": "hydra.launcher.num_gpus=-1.0 must be at least 0",
     "hydra/launcher=submitit_slurm hydra.launcher.timeout_min=0": "hydra.launcher.timeout_min=0 must be",
 }
 """What is wrong with every job of a sweep, or with the sweep."""
 
 
-@pytest.mark.parametrize("word", [*UNKNOWN, *VALUES])
+WRONG = UNKNOWN | VALUES | OPTIMIZERS | BESIDE
+
+
+@pytest.mark.parametrize("word", WRONG)
 def test_a_wrong_word_is_one_error_line(said, word):
-    assert (UNKNOWN | VALUES)[word] in said(f"+method=spec {word}")
+    assert WRONG[word] in said(f"+method=spec {word}")
 
 
 @pytest.mark.parametrize("words", WORDS)

@@ -1,0 +1,66 @@
+"""Callbacks of Lightning's or of a user's own, by their import path: ``callbacks.NAME._target_=package.Class``."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, Checkpoint
+
+from jacexp.errors import ConfigError
+from jacexp.methods.optimizers import is_plain
+from jacexp.targets import checked_arguments, imported
+
+
+def own_callbacks(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """Check the callbacks of a configuration, and complete their arguments by the defaults of their classes.
+
+    Returns:
+        Class and arguments by name.
+
+    Raises:
+        ConfigError: for what is no callback or saves checkpoints of its own, or arguments that do not fit.
+    """
+    given: Any = OmegaConf.to_container(cfg.callbacks, resolve=True)
+    return {str(name): _checked(part, f"callbacks.{name}") for name, part in given.items()}
+
+
+def _checked(part: Any, key: str) -> dict[str, Any]:
+    if not isinstance(part, dict) or not part.get("_target_"):
+        raise ConfigError(f"{key}={part} names no class: write {key}._target_=package.Class")
+    target = str(part["_target_"])
+    found = imported(target, f"{key}._target_")
+    if not (isinstance(found, type) and issubclass(found, Callback)):
+        raise ConfigError(f"{key}._target_={target} is no pytorch_lightning.Callback")
+    if issubclass(found, Checkpoint):
+        raise ConfigError(
+            f"{key}._target_={target}: jacexp keeps the checkpoints; choose checkpoint=last or best"
+        )
+    given = {str(k): v for k, v in part.items() if k != "_target_"}
+    return {"_target_": target, **checked_arguments(found, given, key=key)}
+
+
+def make_callbacks(cfg: DictConfig) -> dict[str, Callback]:
+    """Make the callbacks of a run.
+
+    Returns:
+        The callbacks by name.
+
+    Raises:
+        ConfigError: if a class refuses its arguments.
+    """
+    return {name: _made(part, f"callbacks.{name}") for name, part in own_callbacks(cfg).items()}
+
+
+def _made(part: dict[str, Any], key: str) -> Callback:
+    arguments = dict(part)
+    found = imported(arguments.pop("_target_"), key)
+    try:
+        callback: Callback = found(**arguments)
+        is_kept = is_plain(callback.state_dict())
+    except Exception as error:  # a class of a user's own may raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{key}._target_={part['_target_']} cannot be made: {reason}") from error
+    if not is_kept:
+        raise ConfigError(
+            f"{key}: its state_dict has other things than tensors and numbers, so it cannot go on"
+        )
+    return callback
