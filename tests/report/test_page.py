@@ -123,6 +123,18 @@ def test_the_best_setting_of_each_method_is_shown_and_the_others_wait_in_the_leg
     assert trace(noise, "spec (lam 0.01)")["visible"] == "legendonly"
 
 
+def test_a_setting_with_a_lost_run_is_not_shown_and_a_method_of_ones_own_has_a_look(sweep, parsed):
+    sweep.lost(FMNIST, "spec", 2, lam=0.1, **OWN)
+    sweep.curve(sweep.run(FMNIST, "mine", 0, **OWN), "white_noise", {0: 0.9, 0.5: 0.8}, variable="sigma")
+    noise = next(f for f in parsed().data["figures"] if any(t.get("name") == "mine" for t in f["data"]))
+    assert trace(noise, "spec (lam 0.01)")["visible"] is True
+    assert trace(noise, "spec (lam 0.1)")["visible"] == "legendonly"
+    assert trace(noise, "mine")["line"]["color"] not in {
+        trace(noise, "spec (lam 0.1)")["line"]["color"],
+        "#000000",
+    }
+
+
 def test_the_grid_has_a_cell_for_each_strength_and_an_empty_one_where_nothing_ran(sweep, parsed):
     cells = next(f["data"][0] for f in parsed().data["figures"] if f["data"][0]["type"] == "heatmap")
     assert (cells["x"], cells["y"]) == (["–", "0.01", "0.1"], ["none", "spec"])

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from jacexp.report.markup import Section
 from jacexp.report.page.settings import Setting, first_of_each_method
+from jacexp.report.study.lines import MORE
 from jacexp.report.style import DASHDOT, DASHED, DOTTED, LOOKS, Line, Look
 from jacexp.report.summary import text
 
@@ -29,6 +30,9 @@ MARKERS = {
     "P": "cross",
     "X": "x",
     "p": "pentagon",
+    "h": "hexagon",
+    "H": "hexagon2",
+    "8": "octagon",
     "*": "star",
 }
 """Plotly's names of matplotlib's markers."""
@@ -98,11 +102,9 @@ def band_table(bands: Mapping[Setting, pd.DataFrame], x: str, y: str) -> Section
 
 
 def looks_of(methods: Sequence[str]) -> dict[str, Look]:
-    """Return how each method is drawn; one of one's own gets what none of the papers' beside it has."""
-    free = [look for method, look in LOOKS.items() if method not in methods and method != "analytical"]
+    """Return how each method is drawn; one of one's own as in the figures of a study."""
     own = [m for m in dict.fromkeys(methods) if m not in LOOKS]
-    given = {m: free[i % len(free)] if free else LOOKS["analytical"] for i, m in enumerate(own)}
-    return {m: LOOKS.get(m) or given[m] for m in methods}
+    return {**LOOKS, **{m: MORE[i % len(MORE)] for i, m in enumerate(own)}}
 
 
 def new_figure(**layout: Any) -> go.Figure:

@@ -1,5 +1,6 @@
 """The settings of a sweep as a page names and draws them: per data set and network, each method's, best first."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Sweep:
     dataset: str
     model: str
     settings: tuple[Setting, ...]
-    """By method, best first: of the settings with most runs that with the lowest validation loss."""
+    """By method, best first: of the settings with most runs and none lost that with the lowest validation loss."""
 
     @property
     def title(self) -> str:
@@ -62,9 +63,9 @@ def _settings(runs: pd.DataFrame) -> list[Setting]:
     return settings
 
 
-def _rank(group: Group) -> tuple[int, float]:
-    """Put settings with many runs before others, for a mean over fewer seeds is not comparable."""
-    return -group.accuracy.n, group.val_loss
+def _rank(group: Group) -> tuple[bool, int, float]:
+    """Put settings with a lost run last, and of the others those with many runs first, as the papers' tables do."""
+    return group.val_loss == math.inf, -group.accuracy.n, group.val_loss
 
 
 def _name(method: str, group: Group, columns: Sequence[str]) -> str:
