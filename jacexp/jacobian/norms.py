@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from jacexp.errors import ConfigError
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
+from jacexp.jacobian.shapes import require_count, require_generator
 
 
 @overload
@@ -45,16 +46,19 @@ def spectral_norm(
         engine: see `linearize`; a linearisation has its own.
 
     Returns:
-        σ̂, shape (B,), in the units of a logit per unit of x. Nothing is averaged or summed over samples.
+        σ̂, shape (B,), in the units of a logit per unit of x. Nothing is averaged or summed over samples. NaN for a
+        sample whose input or logits are not finite, as is what it adds to gradients.
 
     Raises:
-        ConfigError: for a negative n_iter, a module without x or a linearisation with one, and as `linearize`.
+        ConfigError: for an n_iter that is no whole number ≥ 0, a generator that is none, a module without x or a
+            linearisation with one, and as `linearize`.
     """
+    require_count("n_iter", n_iter)
     lin = linearization(net, x, engine)
     if n_iter == 0:
-        return torch.linalg.matrix_norm(exact_jacobian(lin).flatten(2), ord=2)
+        return matrix_norms(exact_jacobian(lin), 2)
     u = power_iteration(lin, standard_normal_like(lin.x, generator), n_iter)
-    return per_sample_norm(lin.vjp(u.detach()))
+    return per_sample_norm(lin.vjp(u.detach())) * one_or_nan(lin)
 
 
 @overload
@@ -91,15 +95,18 @@ def frobenius_norm(
         engine: see `linearize`; a linearisation has its own.
 
     Returns:
-        The norm itself, not its square, shape (B,). Nothing is averaged or summed over samples.
+        The norm itself, not its square, shape (B,). Nothing is averaged or summed over samples. NaN for a sample
+        whose input or logits are not finite.
 
     Raises:
-        ConfigError: for a negative n_proj, a module without x or a linearisation with one, and as `linearize`.
+        ConfigError: for an n_proj that is no whole number ≥ 0, a generator that is none, a module without x or a
+            linearisation with one, and as `linearize`.
     """
+    require_count("n_proj", n_proj)
     lin = linearization(net, x, engine)
     if n_proj == 0:
         return per_sample_norm(exact_jacobian(lin))
-    return projected_frobenius(lin, sphere_like(lin.logits, n_proj, generator)).sqrt()
+    return projected_frobenius(lin, sphere_like(lin.logits, n_proj, generator)).sqrt() * one_or_nan(lin)
 
 
 @overload
@@ -117,14 +124,34 @@ def exact_jacobian(
         engine: see `linearize`; a linearisation has its own.
 
     Returns:
-        J, shape (B, C, *in), differentiable with respect to the parameters.
+        J, shape (B, C, *in), differentiable with respect to the parameters; NaN for a sample whose input or logits
+        are not finite.
 
     Raises:
         ConfigError: for a module without x or a linearisation with one, and as `linearize`.
     """
     lin = linearization(net, x, engine)
     basis = torch.eye(lin.logits.shape[1], dtype=lin.logits.dtype, device=lin.logits.device)
-    return torch.stack([lin.vjp(e.expand_as(lin.logits)) for e in basis], dim=1)
+    rows = torch.stack([lin.vjp(e.expand_as(lin.logits)) for e in basis], dim=1)
+    return rows * one_or_nan(lin).view(-1, *[1] * (rows.ndim - 1))
+
+
+def one_or_nan(lin: Linearization) -> Tensor:
+    """Return 1 for a sample whose input and logits are finite, NaN for any other, (B,).
+
+    A ReLU of NaN has the derivative 0, so that products with the Jacobian may be finite where there is none.
+    """
+    x, z = lin.x.detach().flatten(1), lin.logits.detach()
+    is_defined = x.isfinite().all(dim=1) & z.isfinite().all(dim=1)
+    return torch.where(is_defined, 1.0, torch.nan).to(z.dtype)
+
+
+def matrix_norms(jacobian: Tensor, ord: float | str) -> Tensor:
+    """Compute a norm of each sample's matrix, (B, C, *in) -> (B,), NaN where it is not finite: LAPACK refuses such."""
+    j = jacobian.flatten(2)
+    is_finite = j.detach().isfinite().all(dim=2).all(dim=1)
+    norms = torch.linalg.matrix_norm(torch.where(is_finite[:, None, None], j, 0), ord=ord)
+    return torch.where(is_finite, norms, torch.nan)
 
 
 def linearization(net: nn.Module | Linearization, x: Tensor | None, engine: Engine) -> Linearization:
@@ -196,7 +223,15 @@ def unit(x: Tensor) -> Tensor:
 
 
 def standard_normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw N(0, I) in the shape, type and place of x."""
+    """Draw N(0, I) in the shape, type and place of x.
+
+    Returns:
+        The draws.
+
+    Raises:
+        ConfigError: for a generator that is none, or is on another device.
+    """
+    require_generator(generator, x)
     return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
 
 
@@ -212,9 +247,9 @@ def sphere_like(logits: Tensor, n: int, generator: torch.Generator | None) -> Te
         The points, (n, B, C).
 
     Raises:
-        ConfigError: if n is less than 1.
+        ConfigError: if n is less than 1, and as `standard_normal_like`.
     """
     if n < 1:
         raise ConfigError(f"n_proj={n}: choose 1 or more random projections, or 0 for the exact norm")
-    points = torch.randn((n, *logits.shape), dtype=logits.dtype, device=logits.device, generator=generator)
+    points = standard_normal_like(logits.new_empty((n, *logits.shape)), generator)
     return unit(points.flatten(0, 1)).view_as(points)

@@ -67,6 +67,32 @@ def require_vector(name: str, v: Any, like: Tensor, *, several: bool = False) ->
         raise ConfigError(f"{name} is {v.dtype}; it needs {like.dtype}")
 
 
+def require_count(name: str, n: Any) -> None:
+    """Check how many there are to be of something.
+
+    Raises:
+        ConfigError: unless it is a whole number of 0 or more.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ConfigError(f"{name}={n!r}: choose a whole number, 0 or more")
+
+
+def require_generator(generator: Any, x: Tensor) -> None:
+    """Check where something like x is drawn from.
+
+    Raises:
+        ConfigError: unless it is None or a `torch.Generator` on x's device.
+    """
+    if generator is None:
+        return
+    if not isinstance(generator, torch.Generator):
+        raise ConfigError(
+            f"generator={generator!r} is no torch.Generator: pass torch.Generator(x.device).manual_seed(0)"
+        )
+    if generator.device.type != x.device.type:
+        raise ConfigError(f"the generator is on {generator.device} and x on {x.device}")
+
+
 def require_classes(y: Any, x: Tensor) -> None:
     """Check the classes of a batch x, (B, *in), but for their range.
 

@@ -11,6 +11,8 @@ from jacexp.jacobian.norms import (
     exact_jacobian,
     frobenius_norm,
     linearization,
+    matrix_norms,
+    one_or_nan,
     per_sample_norm,
     standard_normal_like,
 )
@@ -114,7 +116,7 @@ def _rayleigh_ritz(lin: Linearization, y: Tensor) -> tuple[Tensor, Tensor, Tenso
     exact = torch.promote_types(y.dtype, torch.float32)  # LAPACK has no half precision
     basis = torch.linalg.qr(y.to(exact)).Q
     JT = torch.stack([lin.vjp(u.to(y.dtype)).flatten(1) for u in basis.unbind(2)], dim=1).to(exact)
-    if not JT.isfinite().all():
+    if not (JT.isfinite().all() and one_or_nan(lin).isfinite().all()):
         raise ConfigError(
             "the products with the Jacobian are not finite: look at x and the network's weights"
         )
@@ -154,16 +156,16 @@ def matrix_norm(
         engine: see `jacexp.linearize`; a linearisation has its own.
 
     Returns:
-        The norm, (B,), differentiable with respect to the parameters; nothing is averaged over samples.
+        The norm, (B,), differentiable with respect to the parameters; nothing is averaged over samples. NaN for a
+        sample whose input or logits are not finite.
 
     Raises:
         ConfigError: for an unknown norm, and as `jacexp.linearize`.
     """
     if ord not in get_args(MatrixNorm):
         raise ConfigError(f"ord={ord!r}: choose 1, 2, 'inf', 'fro' or 'nuc'")
-    jacobian = exact_jacobian(linearization(net, x, engine)).flatten(2)
     known: dict[object, Any] = {"inf": float("inf")}
-    return torch.linalg.matrix_norm(jacobian, ord=known.get(ord, ord))
+    return matrix_norms(exact_jacobian(linearization(net, x, engine)), known.get(ord, ord))
 
 
 def nuclear_bound(

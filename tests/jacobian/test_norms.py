@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from jacexp.errors import ConfigError
-from jacexp.jacobian import exact_jacobian, frobenius_norm, linearize, spectral_norm
+from jacexp.jacobian import exact_jacobian, frobenius_norm, linearize, matrix_norm, spectral_norm
 from jacexp.jacobian.norms import per_sample_norm, projected_frobenius, sphere_like, unit
 from jacexp.models import build
 from jacexp.random import make_generator
@@ -154,12 +154,66 @@ def test_a_network_has_a_batch_beside_it_and_a_linearisation_has_its_own():
             compute(x)
 
 
-def test_wrong_numbers_are_refused():
+@pytest.mark.parametrize("compute", [spectral_norm, frobenius_norm])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"n": -1}, "=-1: choose a whole number, 0 or more"),
+        ({"n": 1.5}, "=1.5: choose a whole number"),
+        ({"n": True}, "=True: choose a whole number"),
+        ({"n": 1, "generator": 3}, "generator=3 is no torch.Generator"),
+    ],
+)
+def test_wrong_numbers_are_refused(compute, words, says):
+    key = "n_iter" if compute is spectral_norm else "n_proj"
+    given = {key if word == "n" else word: value for word, value in words.items()}
+    with pytest.raises(ConfigError, match=says):
+        compute(body("mlp"), images(), **given)
+
+
+NORMS = {
+    "spectral": lambda lin: spectral_norm(lin, generator=make_generator(0)),
+    "spectral, exact": lambda lin: spectral_norm(lin, n_iter=0),
+    "frobenius": lambda lin: frobenius_norm(lin, n_proj=2, generator=make_generator(0)),
+    "frobenius, exact": frobenius_norm,
+    "nuclear": matrix_norm,
+    "infinity": lambda lin: matrix_norm(lin, ord="inf"),
+}
+
+
+class Roots(nn.Module):
+    """Linear, then a square root that has no value below 0, behind a ReLU that would hide it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+
+    def forward(self, x):
+        z = self.first(x)
+        return z.relu() + 0 * z.detach().sum(dim=1, keepdim=True).sqrt()
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("engine", ["autograd", "passes"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_sample_that_is_not_finite_has_no_norm_and_the_others_have_theirs(norm, engine, value):
     net, x = body("mlp"), images()
-    with pytest.raises(ConfigError, match="at least one round"):
-        spectral_norm(net, x, n_iter=-1)
-    with pytest.raises(ConfigError, match="n_proj=-1"):
-        frobenius_norm(net, x, n_proj=-1)
+    clean = norm(linearize(net, x, engine=engine))
+    x[1].view(-1)[0] = value
+    found = norm(linearize(net, x, engine=engine))
+    assert found.isnan().tolist() == [i == 1 for i in range(len(x))]
+    torch.testing.assert_close(found[0], clean[0])
+    found.sum().backward()
+    assert any(p.grad.isnan().any() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_a_network_whose_output_is_not_finite_has_no_norm_there(norm):
+    net = Roots()
+    nn.init.eye_(net.first.weight)
+    nn.init.zeros_(net.first.bias)
+    found = norm(linearize(net, torch.tensor([[1.0, 2, 3], [-1, -2, -3]])))
+    assert found.isnan().tolist() == [False, True]
 
 
 def published(name):
