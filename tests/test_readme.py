@@ -14,8 +14,8 @@ from jacexp.jacobian import linearize
 from jacexp.jacobian.rules.base import RULES
 from jacexp.train.stack import StackedMethod
 from tests import laws
-from tests.methods.test_stack import check, modules
 from tests.networks import normals
+from tests.train.test_stack import check, modules
 
 ROOT = Path(__file__).parents[1]
 

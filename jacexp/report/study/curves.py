@@ -40,7 +40,7 @@ CURVES = (
     Axis("square", "Square", "queries", "queries", symlog=10),
     Axis("autoattack", "AutoAttack", "", "epsilon"),
     Axis("autoattack_quick", "AutoAttack, quick", "", "epsilon"),
-    Axis("boundary", "boundary", "L2 distance", "radius", unit="images of same class (%)"),
+    Axis("boundary", "boundary", "L2 distance", "radius", unit="same class (%)"),
 )
 JACOBIAN = (
     Axis("jacobian", "spectral norm", "", "", "sigma1", unit="σ₁(J)"),
@@ -228,7 +228,8 @@ def legend(fig: Figure, dataset: str, lines: Sequence[Line], *, flagged: bool = 
     """Put one legend above all panels, with the data set, and the numbers of networks where they differ."""
     counts = {line.label: line.count(line.ids) for line in lines}
     same = len(set(counts.values())) == 1
-    texts = [line.label if same else f"{line.label} (n = {counts[line.label]})" for line in lines]
+    n_of = {label: count.replace(" (", ", ").rstrip(")") for label, count in counts.items()}
+    texts = [line.label if same else f"{line.label} (n = {n_of[line.label]})" for line in lines]
     handles = [style.handle(line.look) for line in lines]
     if flagged:
         texts.append("self-check flag")
