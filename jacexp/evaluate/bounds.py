@@ -1,6 +1,7 @@
 """Products over layers that are meant to bound the Jacobian's spectral norm."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ TOLERANCE = 1e-9
 
 NO_STEEPER_THAN_ONE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity, nn.ConstantPad2d)
 """Layers with ‖f(a) − f(b)‖ ≤ ‖a − b‖ in eval mode."""
+
+
+class NoBoundError(ConfigError):
+    """A network of which no operator bound is known."""
 
 
 def reshaped_bound(body: nn.Module) -> float:
@@ -40,7 +45,7 @@ def operator_bound(body: nn.Module, x: Tensor, *, seed: int = 0) -> float:
     """Return Π_l ‖f_l‖ ≥ ‖J‖₂, the norm of each layer as the map that it is on images of x's size.
 
     Args:
-        body: layers that follow one another, in eval mode.
+        body: layers that follow one another, in eval mode; past a branch or an operation between them is no product.
         x: normalised images, (B, C, H, W), of which only the size matters.
         seed: of the start of the power iterations.
 
@@ -48,23 +53,53 @@ def operator_bound(body: nn.Module, x: Tensor, *, seed: int = 0) -> float:
         The product over all layers, in float64.
 
     Raises:
-        ConfigError: for a layer whose norm is not known.
+        NoBoundError: for a layer whose norm is not known, and for layers that do not just follow one another.
     """
-    met: list[tuple[nn.Module, Tensor]] = []
-    leaves = [layer for layer in body.modules() if not list(layer.children())]
-    hooks = [
-        layer.register_forward_hook(lambda layer, args, _: met.append((layer, args[0]))) for layer in leaves
+    norms = [
+        layer_norm(layer, v, make_generator(seed, "operator_bound", i))
+        for i, (layer, v) in enumerate(_chain(body, x[:1]))
     ]
+    return math.prod(norms)
+
+
+def _chain(body: nn.Module, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """Run a network and return its layers with their inputs, if each gets what the one before it returned."""
+    met: list[tuple[nn.Module, Tensor]] = []
+    last, version = x, x._version
+
+    def before(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not (len(inputs) == 1 and _is_same(inputs[0], last, version)):
+            raise NoBoundError(
+                f"no operator bound is known: {type(layer).__name__} does not just follow a layer"
+            )
+        met.append((layer, inputs[0]))
+
+    def after(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal last, version
+        last, version = output, output._version
+
+    leaves = [layer for layer in body.modules() if not list(layer.children())]
+    hooks = [leaf.register_forward_pre_hook(before) for leaf in leaves]
+    hooks += [leaf.register_forward_hook(after) for leaf in leaves]
     try:
         with torch.no_grad():
-            body(x[:1])
+            z = body(x)
     finally:
         for hook in hooks:
             hook.remove()
-    norms = (
-        layer_norm(layer, v, make_generator(seed, "operator_bound", i)) for i, (layer, v) in enumerate(met)
+    if not _is_same(z, last, version):
+        raise NoBoundError("no operator bound is known: the network computes something after its last layer")
+    return met
+
+
+def _is_same(a: Any, b: Tensor, version: int) -> bool:
+    """Return whether a is b or a view of all of it, which nobody has changed since that version of b."""
+    return (
+        isinstance(a, Tensor)
+        and a.data_ptr() == b.data_ptr()
+        and a.numel() == b.numel()
+        and a._version == version
     )
-    return math.prod(norms)
 
 
 def layer_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float:
@@ -82,7 +117,7 @@ def layer_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float
         The norm, in float64.
 
     Raises:
-        ConfigError: for a layer whose norm is not known.
+        NoBoundError: for a layer whose norm is not known.
     """
     if isinstance(layer, nn.Linear):
         return matrix_norm(layer.weight.detach())
@@ -95,9 +130,7 @@ def layer_norm(layer: nn.Module, x: Tensor, generator: torch.Generator) -> float
         return float((scale * (1 if layer.weight is None else layer.weight.detach())).abs().max())
     if isinstance(layer, NO_STEEPER_THAN_ONE):
         return 1.0
-    raise ConfigError(
-        f"no norm is known for a layer {type(layer).__name__}, so the network has no operator bound"
-    )
+    raise NoBoundError(f"no operator bound is known: no norm is for a layer {type(layer).__name__}")
 
 
 def max_pool_norm(pool: nn.MaxPool2d) -> float:

@@ -1,12 +1,13 @@
 """Statistics of the input-output Jacobian on stored networks."""
 
+import sys
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from jacexp.evaluate.bounds import operator_bound, reshaped_bound
+from jacexp.evaluate.bounds import NoBoundError, operator_bound, reshaped_bound
 from jacexp.evaluate.draws import normal_like
 from jacexp.evaluate.frozen import finite_logits, frozen
 from jacexp.evaluate.points import points, summary
@@ -31,18 +32,19 @@ def jacobian(samples: Samples, *, n_iter: AtLeastOne = 10, seed: Seed = 0) -> pd
         ``bound_operator``, one number a network (see `bounds`), and their ``…_error`` (bound − σ₁)/σ₁. With the
         variable ``n_iter``: ``relative_error`` = |σ̂ − σ₁|/σ₁ of the power iteration after so many rounds. Samples with
         J = 0 have no relative error; the flag ``zero_jacobian`` gives their number. ``below_sigma1`` marks a product
-        that is less than some sample's σ₁.
-
-    Raises:
-        ConfigError: for a layer whose norm is not known.
+        that is less than some sample's σ₁. A network with layers whose norm is not known, or with branches, has no
+        ``bound_operator``, and a line on stderr says why.
     """
     net = samples.net
     with frozen(net):
         parts = [_measure(net, batch, n_iter, seed) for batch in samples.batches()]
-        bounds = {
-            "bound_reshaped": reshaped_bound(net.body),
-            "bound_operator": operator_bound(net.body, net.normalize(samples.pixels(0, 1)), seed=seed),
-        }
+        bounds = {"bound_reshaped": reshaped_bound(net.body)}
+        try:
+            bounds["bound_operator"] = operator_bound(
+                net.body, net.normalize(samples.pixels(0, 1)), seed=seed
+            )
+        except NoBoundError as error:
+            print(f"note: {error}", file=sys.stderr, flush=True)
     sigma1, frobenius, estimates = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))
     rows = _rows(sigma1, frobenius, estimates, bounds)
     return points(rows, threat="clean, J of the logits by the normalised input")

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from jacexp.errors import ConfigError
-from jacexp.evaluate.bounds import layer_norm, matrix_norm, operator_bound, reshaped_bound
+from jacexp.evaluate.bounds import NoBoundError, layer_norm, matrix_norm, operator_bound, reshaped_bound
 from jacexp.jacobian import exact_jacobian
 from tests.evaluate.nets import convnet, images
 
@@ -100,6 +99,36 @@ def test_operator_bound_bounds_every_jacobian():
     assert operator_bound(net.body, normalised) >= torch.linalg.svdvals(jacobians).amax()
 
 
-def test_an_unknown_layer_is_one_clear_error():
-    with pytest.raises(ConfigError, match="no norm is known for a layer Softplus"):
-        operator_bound(nn.Sequential(nn.Linear(2, 2), nn.Softplus()), torch.zeros(1, 2))
+class Residual(nn.Module):
+    """A linear layer and a way around it, or something done to what it returns."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.layer, self.last, self.after = nn.Linear(2, 2), nn.ReLU(), after
+
+    def forward(self, x):
+        return self.last(self.after(self.layer(x), x))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (nn.Sequential(nn.Linear(2, 2), nn.Softplus()), "no norm is for a layer Softplus"),
+        (Residual(lambda z, x: z + x), "ReLU does not just follow a layer"),
+        (Residual(lambda z, x: z.mul_(3)), "ReLU does not just follow a layer"),
+        (nn.Sequential(nn.LayerNorm(2)), "no norm is for a layer LayerNorm"),
+    ],
+    ids=["unknown layer", "branch", "in place", "normalisation"],
+)
+def test_what_has_no_bound_is_one_clear_error(body, says):
+    with pytest.raises(NoBoundError, match=says):
+        operator_bound(body, torch.zeros(2, 2))
+
+
+def test_something_after_the_last_layer_has_no_bound_and_a_view_between_layers_is_none():
+    body = Residual(lambda z, x: z.view(1, 2))
+    product = matrix_norm(body.layer.weight)
+    assert operator_bound(body, torch.zeros(1, 2)) == pytest.approx(product)
+    body.register_forward_hook(lambda net, x, z: 2 * z)
+    with pytest.raises(NoBoundError, match="after its last layer"):
+        operator_bound(body, torch.zeros(1, 2))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from jacexp.evaluate import check_samples, jacobian
 from jacexp.evaluate.draws import normal, rows
@@ -80,3 +81,14 @@ def test_dead_samples_have_no_relative_error():
     assert table.loc["sigma1", "check"] == "zero_jacobian=20"
     assert (table.loc["relative_error", "n"] == 0).all()
     assert table.loc["relative_error", "mean"].isna().all()
+
+
+def test_a_network_without_an_operator_bound_keeps_all_the_rest(capsys):
+    net, (x, y) = convnet(), images(20)
+    whole = jacobian(check_samples(net, x, y), n_iter=2)
+    assert capsys.readouterr().err == ""
+    net.body.append(nn.GroupNorm(1, N_CLASSES).double())
+    table = jacobian(check_samples(net, x, y), n_iter=2)
+    missing = {"bound_operator", "bound_operator_error"}
+    assert set(whole["statistic"]) - set(table["statistic"]) == missing
+    assert capsys.readouterr().err == "note: no operator bound is known: no norm is for a layer GroupNorm\n"
