@@ -237,7 +237,7 @@ def curves_by_run(
         for p in stored_points(results / "curves.csv", run.directory.id):
             if p["eval"] == name and p["settings"] == wanted:
                 point = (p["statistic"], p["variable"], float(p["value"] or 0))
-                right = f"{int(p['n_correct']) / int(p['n']):.2%}" if p["n_correct"] else ""
+                right = f"{float(p['n_correct']) / float(p['n']):.2%}" if p["n_correct"] else ""
                 mean = f"{float(p['mean']):.4g}" if p["mean"] else "–"
                 flags = f" ({p['check']})" if p["check"] else ""
                 cells.setdefault(point, {})[str(run)] = (right or mean) + flags
@@ -267,6 +267,9 @@ def _store(results: Path, run: StoredRun, name: str, outcome: Outcome, made: Map
 
 
 def _records(points: pd.DataFrame) -> list[dict[str, Any]]:
+    # A count beside empty cells is a float to pandas, and would be stored as 200.0.
+    counts = {c: "Int64" for c, kind in CURVES.items() if kind == "count"}
+    points = points.astype(counts)
     empty = points.astype(object).where(points.notna(), "")
     return [{str(k): v for k, v in row.items()} for row in empty.to_dict("records")]
 

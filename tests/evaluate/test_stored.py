@@ -53,6 +53,28 @@ def test_what_is_stored_is_not_measured_again(one, monkeypatch):
     assert (results / "curves.csv").read_bytes() == before
 
 
+def test_counts_are_stored_as_whole_numbers_beside_points_without_any(one):
+    results, run = one
+    settings = {"n_directions": 4, "n_samples": 30}
+    evaluate_run(results, run, "boundary", settings)
+    evaluate_run(results, run, "accuracy", {})
+    counted = [row["n_correct"] for row in points(results) if row["n_correct"]]
+    assert counted
+    assert all(count.isdigit() for count in counted)
+    table = stored.curves_by_run(results, [run], "boundary", settings)
+    assert table.notna().all(axis=None)
+
+
+def test_tables_that_hold_counts_as_decimals_are_printed(one):
+    results, run = one
+    evaluate_run(results, run, "accuracy", {})
+    path = results / "curves.csv"
+    (count,) = {row["n_correct"] for row in points(results) if row["n_correct"]}
+    path.write_text(path.read_text().replace(f",{count},", f",{count}.0,"))
+    table = stored.curves_by_run(results, [run], "accuracy", {})
+    assert f"{int(count) / 360:.2%}" in table.to_string()
+
+
 def test_new_points_and_new_settings_are_measured_and_old_points_are_not(one):
     results, run = one
     evaluate_run(results, run, "white_noise", {"sigmas": [0, 0.1]})
