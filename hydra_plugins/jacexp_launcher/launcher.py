@@ -48,7 +48,8 @@ class JacexpLauncher(Launcher):
         entries = launch(self.config, loader, job_overrides, make, fuse=self.fuse, largest=self.largest)
         returns = []
         for entry, words in zip(entries, job_overrides, strict=True):
-            job = JobReturn(overrides=words, cfg=entry.planned.cfg, status=JobStatus.COMPLETED)
+            cfg = entry.job.cfg if entry.job else None
+            job = JobReturn(overrides=words, cfg=cfg, status=JobStatus.COMPLETED)
             job.return_value = objective(entry.over())
             returns.append(job)
         return returns
