@@ -30,7 +30,7 @@ from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
 from jacexp.evaluate import find
 from jacexp.evaluate.samples import Progress
 from jacexp.evaluate.stored import StoredRun, check_store, curves_by_run, evaluate_run, matching, n_shipped
-from jacexp.store.folders import OWN, REFERENCE
+from jacexp.store.folders import OWN, REFERENCE, results_folder
 from jacexp.store.merge import merge_runs
 from jacexp.store.tables import RUNS
 
@@ -132,7 +132,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     cfg, filters = configure(words)
     name, settings, paths, device = cfg["eval"], cfg["settings"], cfg["paths"], device_of(str(cfg["device"]))
-    results, root = Path(str(paths["results"])), Path(str(paths["data"])) if paths["data"] else None
+    results, root = results_folder(str(paths["results"])), Path(str(paths["data"])) if paths["data"] else None
     # What is wrong for every run is said once, before the first.
     find(name).settings("", settings)
     if root is not None and not root.is_dir():

@@ -31,6 +31,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
 from jacexp.arguments import Parser, run_script
+from jacexp.errors import ConfigError
 from jacexp.report.arguments import Arguments, parse
 from jacexp.report.beside import read_results
 from jacexp.report.schedule import Batch, schedule
@@ -50,6 +51,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 N_SHOWN = 20
 """Commands that are shown before an hour is over, where it is unknown how long they take."""
+
+OF_MAKE = {
+    **{name.upper(): f"--{name} {{}}" for name in ("table", "method", "dataset", "launcher", "hours")},
+    "DRY": "--dry-run",
+    "RESULTS": "paths.results={}",
+    "ARGS": "{}",
+}
+"""What the variables of ``make reproduce-runs`` are called here."""
 
 Plan = Sequence[tuple[Sweep | Batch, str]]
 """What is trained, each with its command for this folder of results and launcher."""
@@ -233,6 +242,12 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     given = parser.parse_intermixed_args(words)
+    for word in given.words:
+        name, _, value = word.partition("=")
+        if name in OF_MAKE:
+            raise ConfigError(
+                f"{name}= is a variable of make reproduce-runs; here it is {OF_MAKE[name].format(value)}"
+            )
     launcher = [word for word in given.words if word.startswith("hydra.launcher.")]
     arguments = parse([word for word in given.words if word not in launcher])
     if given.launcher:

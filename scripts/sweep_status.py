@@ -4,41 +4,55 @@ python scripts/sweep_status.py [SWEEP_DIR] [--results DIR] [--watch SECONDS]
 """
 
 import argparse
+import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
-from jacexp.errors import JacexpError
-from jacexp.store.folders import OWN
+from jacexp.arguments import Parser, run_script
+from jacexp.store.folders import OWN, results_folder
 from jacexp.sweep.status import Sweep, newest_sweep, troubles
 
 
-def main() -> None:
-    """Read the command line and print the sweep's line and its troubles."""
-    parser = argparse.ArgumentParser(description="Show how far a sweep is.")
+def main(words: Sequence[str]) -> int:
+    """Read the command line and print the sweep's line and its troubles.
+
+    Returns:
+        The exit status, 0.
+    """
+    parser = Parser(description="Show how far a sweep is.")
     parser.add_argument(
         "sweep", nargs="?", type=Path, metavar="SWEEP_DIR", help="its folder; default: the newest"
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=results_folder,
         default=OWN,
         help="where to look for the newest (default: my_results)",
     )
     parser.add_argument(
-        "--watch", type=float, metavar="SECONDS", help="look again so often, until it is over"
+        "--watch", type=seconds, metavar="SECONDS", help="look again so often, until it is over"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     results = str(arguments.sweep or "").removeprefix("paths.results=")
     if arguments.sweep and results != str(arguments.sweep):  # as train.py is told
-        arguments.sweep, arguments.results = None, Path(results)
+        arguments.sweep, arguments.results = None, results_folder(results)
     folder = arguments.sweep or newest_sweep(arguments.results)
     sweep, said = Sweep(folder), set[str]()
     print(folder)
     while not show(sweep, said) and arguments.watch:
         time.sleep(max(0.5, arguments.watch))
+    return 0
+
+
+def seconds(text: str) -> float:
+    """Read the time between two looks for argparse."""
+    if not 0 < (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return number
 
 
 def show(sweep: Sweep, said: set[str]) -> bool:
@@ -51,9 +65,4 @@ def show(sweep: Sweep, said: set[str]) -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except JacexpError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_script(main)

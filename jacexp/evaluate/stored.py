@@ -42,8 +42,10 @@ class StoredRun:
 
     def __str__(self) -> str:
         """Return the human-readable name."""
-        strength = "".join(f", {name} {self.row[name]}" for name in STRENGTHS if self.row[name] is not None)
-        return f"{self.row['dataset']}, {self.row['method']}{strength}, seed {self.row['seed']} ({self.directory.id})"
+        row = self.row
+        strength = "".join(f", {name} {row[name]}" for name in STRENGTHS if row[name] is not None)
+        what = f"{row['dataset']}, {row['model']}, {row['method']}{strength}"
+        return f"{what}, seed {row['seed']} ({self.directory.id})"
 
 
 def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[StoredRun]:
@@ -54,7 +56,7 @@ def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[Stored
         filters: by column of ``runs.csv``, the values that are wanted; 0.01 and 1e-2 are the same.
 
     Returns:
-        The runs, in the order of data set, method, strength and seed.
+        The runs, in the order of data set, network, method, strength and seed.
 
     Raises:
         ConfigError: for a filter that is no column.
@@ -77,7 +79,9 @@ def matching(results: Path, filters: Mapping[str, Sequence[str]]) -> list[Stored
         )
     wanted = chosen([run.row for run in done], filters, results / "runs")
     found = [run for run, is_wanted in zip(done, wanted, strict=True) if is_wanted]
-    return sorted(found, key=lambda r: [str(r.row[c]) for c in ("dataset", "method", *STRENGTHS, "seed")])
+    return sorted(
+        found, key=lambda r: [str(r.row[c]) for c in ("dataset", "model", "method", *STRENGTHS, "seed")]
+    )
 
 
 def n_shipped(filters: Mapping[str, Sequence[str]]) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 from jacexp.errors import ConfigError, StoreError
 from jacexp.report.markup import Document, Section
 from jacexp.report.schema import Store, read_store, without_duplicates
-from jacexp.store.folders import OWN, REFERENCE, is_reference
+from jacexp.store.folders import OWN, REFERENCE, is_reference, results_folder
 from jacexp.store.merge import merge_runs
 
 
@@ -80,9 +80,7 @@ def folders(given: Mapping[str, str]) -> tuple[Path, Path | None]:
     Raises:
         ConfigError: for results that are no folder, or a ``reference`` that is neither true nor false.
     """
-    results = Path(given.get("paths.results", OWN))
-    if results.exists() and not results.is_dir():
-        raise ConfigError(f"paths.results={results} is no folder; name another, or a new one")
+    results = results_folder(given.get("paths.results", OWN))
     wanted = given.get("reference", "false" if "paths.results" in given else "true")
     if wanted not in ("true", "false"):
         raise ConfigError(f"reference={wanted} is neither true nor false")

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError
 from jacexp.methods.optim import SCHEDULES
+from jacexp.store.folders import results_folder
 from jacexp.train.config import METHODS, OPEN, unread
 from jacexp.train.loggers import check_logger
 
@@ -171,6 +172,7 @@ def _check_values(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not value.strip():
             raise ConfigError(f"{key} is empty; name a place, . for this folder")
+    results_folder(cfg.paths.results)
     filters = cfg.model.filters
     if filters is not None and not (len(filters) and min(filters) >= 1):
         raise ConfigError(

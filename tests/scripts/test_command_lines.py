@@ -82,6 +82,7 @@ EVALUATE = [
     (f"{NOISE} paths=x", "paths=x is unknown"),
     (f"{NOISE} paths.data=", "cannot read the argument 'paths.data='"),
     (f"{NOISE} paths.data=nowhere", "paths.data=nowhere is no folder"),
+    (f"{NOISE} paths.results=README.md", "paths.results=README.md is no folder; name another"),
     ("eval=white_noise device=tpu", "device=tpu is not one of auto, cpu, gpu"),
     ("eval=white_noise -m", "cannot read the argument '-m'"),
 ]
@@ -137,6 +138,10 @@ REPRODUCE = [
     ("foo", "cannot read the argument 'foo'"),
     ("lam=0.1", "lam is unknown"),
     ("paths.results=README.md", "is no folder"),
+    ("paths.results=README.md/a", "is no folder, for README.md is a file"),
+    ("DRY=1", "DRY= is a variable of make reproduce-runs; here it is --dry-run"),
+    ("METHOD=spec", "here it is --method spec"),
+    ("RESULTS=mine", "here it is paths.results=mine"),
 ]
 BENCHMARK = [
     ("", "the following arguments are required"),
@@ -157,6 +162,14 @@ BENCHMARK = [
     *((f"profile --{key} 0", "cannot be timed") for key in ("networks", "steps", "batch-size")),
     ("profile --device cuda", "PyTorch sees no GPU"),
 ]
+STATUS = [
+    ("--watch -1", "-1 is no number of seconds above 0"),
+    ("--watch nan", "nan is no number of seconds above 0"),
+    ("--watch soon", "argument --watch: invalid seconds value: 'soon'"),
+    ("--results README.md", "is no folder"),
+    ("paths.results=README.md", "is no folder"),
+    ("nowhere", "nowhere holds no sweep"),
+]
 DEMO = [("foo", "the demo takes no arguments"), ("train.epochs=1", "the demo takes no arguments")]
 CASES = [
     *(("evaluate", *case) for case in EVALUATE),
@@ -166,6 +179,7 @@ CASES = [
     *(("reproduce", *case) for case in REPRODUCE),
     *(("benchmark", *case) for case in BENCHMARK),
     *(("demo", *case) for case in DEMO),
+    *(("sweep_status", *case) for case in STATUS),
 ]
 
 
@@ -173,7 +187,7 @@ CASES = [
 def mains():
     """The main of each script, of which tables has one line."""
     found = {}
-    for name in ("evaluate", "figures", "reproduce", "benchmark", "demo"):
+    for name in ("evaluate", "figures", "reproduce", "benchmark", "demo", "sweep_status"):
         spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

@@ -116,6 +116,7 @@ def test_what_was_measured_is_printed_and_where_it_went(script, tmp_path, capsys
     assert heading.split() == ["sigma", "0", "sigma", "0.1"]
     assert row.split() == [
         "digits,",
+        "lenet,",
         "spec,",
         "lam",
         "0.01,",
@@ -126,7 +127,7 @@ def test_what_was_measured_is_printed_and_where_it_went(script, tmp_path, capsys
         f"{noisy:.2%}",
     ]
     assert last == f"1 of 1 runs are evaluated; see {tmp_path / 'curves.csv'}"
-    assert err == "1/1 digits, spec, lam 0.01, seed 0 (spec-0): 2 points\n"
+    assert err == "1/1 digits, lenet, spec, lam 0.01, seed 0 (spec-0): 2 points\n"
 
 
 def test_flags_of_self_checks_are_printed(script, tmp_path, capsys):
