@@ -64,7 +64,7 @@ report: setup ## one HTML file with every table, figure and run; RESULTS=DIR as 
 .PHONY: reproduce-runs
 reproduce-runs: setup ## train what is missing; HOURS=8 first what decides most; TABLE=p2-table1 METHOD=spec DATASET=kmnist narrow it, LAUNCHER=fused, DRY=1 prints it
 	$(PY) scripts/reproduce.py $(if $(TABLE),--table '$(TABLE)') $(if $(METHOD),--method '$(METHOD)') \
-	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(HOURS),--hours '$(HOURS)') $(if $(DRY),--dry-run) \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(HOURS),--hours '$(HOURS)') $(if $(DRY),--dry) \
 	  $(WHERE) $(ARGS)
 
 .PHONY: clean

@@ -4,7 +4,7 @@
 --hours N                      take the runs in the order of what they decide, and stop after so many hours
 --launcher NAME                how each sweep is run: sequential (default), fused, processes, submitit_slurm or ray
 hydra.launcher.KEY=VALUE       a setting of the launcher, for example hydra.launcher.n_jobs=4
---dry-run                      print the plan and train nothing
+--dry                          print the plan and train nothing
 paths.results=DIR              where runs go, and the results that are read, alone; by default yours and the reference's
 reference=true                 read the reference results beside that folder
 select=holdout|paper           what hyper-parameters are selected on
@@ -239,7 +239,7 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
         parser.add_argument(f"--{name}", default="", metavar="NAME")
     parser.add_argument("--hours", type=positive, metavar="N")
     parser.add_argument("--launcher", choices=LAUNCHERS)
-    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--dry", action="store_true")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     given = parser.parse_intermixed_args(words)
     for word in given.words:
@@ -254,7 +254,7 @@ def main(words: Sequence[str], train: Sequence[str] = TRAIN) -> int:
         launcher.insert(0, f"hydra/launcher={given.launcher}")
     planned = plan(given, arguments, launcher)
     print(describe(planned, given.hours))
-    if given.dry_run:
+    if given.dry:
         return 0
     if given.hours is None:
         return run_all(planned, len(planned), train)

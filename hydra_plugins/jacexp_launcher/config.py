@@ -5,6 +5,7 @@ train.py reads the short names (`jacexp.train.commandline.checked_arguments`).
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -18,6 +19,8 @@ class LauncherConfig:
     """Train compatible runs together, as one stacked network."""
     largest: int | None = None
     """The most runs of a group. None: on a GPU what its memory holds; without one an even share, 16 at most."""
+    dry: bool = False
+    """Tell what a sweep would train and for how long, and start nothing; train.py's ``--dry`` sets it."""
 
 
 @dataclass
@@ -108,7 +111,8 @@ class SweeperConfig:
     """``jacexp``: the product of all lists of values."""
 
     _target_: str = "hydra_plugins.jacexp_launcher.launcher.JacexpSweeper"
-    params: dict[str, str] | None = None
+    params: Any = "${oc.select:grid,null}"
+    """Lists of values by key that a bare ``-m`` takes: the grid of jacexp's runs, which is for no other sweeper."""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="jacexp", node=SweeperConfig, provider="jacexp")

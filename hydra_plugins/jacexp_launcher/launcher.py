@@ -22,9 +22,12 @@ from hydra_plugins.jacexp_launcher import config as _names  # noqa: F401  # regi
 class JacexpLauncher(Launcher):
     """Trains what a sweep misses with one of jacexp's executors; another program's jobs are run one by one."""
 
-    def __init__(self, executor: str, fuse: bool, largest: int | None = None, **settings: Any) -> None:
-        """Train in an executor, compatible runs together or not, with the executor's own settings."""
+    def __init__(
+        self, executor: str, fuse: bool, largest: int | None = None, dry: bool = False, **settings: Any
+    ) -> None:
+        """Train in an executor, compatible runs together or not, with the executor's own settings; or only tell."""
         self.executor, self.fuse, self.largest, self.settings = executor, fuse, largest, settings
+        self.dry = dry
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a sweep needs."""
@@ -36,6 +39,10 @@ class JacexpLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         if is_jacexp(self.config):
             return self._train(job_overrides)
+        if self.dry:
+            raise ConfigCompositionException(
+                "hydra.launcher.dry: only jacexp's own runs can be told beforehand"
+            )
         return [self._run(words, number) for number, words in enumerate(job_overrides, initial_job_idx)]
 
     def _train(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -45,7 +52,9 @@ class JacexpLauncher(Launcher):
 
         loader, folder = self.hydra_context.config_loader, Path(self.config.hydra.sweep.dir)
         make = partial(make_executor, self.executor, folder, largest=self.largest, **self.settings)
-        entries = launch(self.config, loader, job_overrides, make, fuse=self.fuse, largest=self.largest)
+        entries = launch(
+            self.config, loader, job_overrides, make, fuse=self.fuse, largest=self.largest, dry=self.dry
+        )
         returns = []
         for entry, words in zip(entries, job_overrides, strict=True):
             cfg = entry.job.cfg if entry.job else None

@@ -15,12 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jacexp.errors import ConfigError, JacexpError, StoreError
+from jacexp.store.folders import REFERENCE
 from jacexp.store.merge import merge_runs
 from jacexp.store.runs import write_json
 from jacexp.store.tables import RUNS, check_table
 from jacexp.sweep.compose import Composer
 from jacexp.sweep.engine import Executor, plan, train_missing
 from jacexp.sweep.entry import Entry
+from jacexp.sweep.forecast import forecast, stored_rates
 from jacexp.sweep.status import MANIFEST, differing, ending, manifest
 from jacexp.sweep.ticker import Ticker
 from jacexp.train.commandline import in_one_line
@@ -42,6 +44,7 @@ def launch(
     *,
     fuse: bool,
     largest: int | None,
+    dry: bool = False,
 ) -> list[Entry]:
     """Train what is missing of a sweep.
 
@@ -52,6 +55,7 @@ def launch(
         make_executor: makes what trains them, once it is known that there is something to train.
         fuse: see `train_missing`.
         largest: see `train_missing`.
+        dry: tell what would be trained, and train and write nothing.
 
     Returns:
         What became of each job, in order.
@@ -59,19 +63,21 @@ def launch(
     Raises:
         ConfigError: for a sweep or launcher that cannot be.
         StoreError: if the results cannot be written.
-        SystemExit: with status 1, if a run has no result; the reason was printed.
+        SystemExit: with status 1, if a run has no result; the reason was printed. After a dry one, with 0 otherwise.
         Stopped: if SIGTERM or Ctrl-C asks for it; what is trained has been saved.
     """
     check_keys(config.hydra, "hydra.")
     if not jobs:
         raise ConfigError("the sweep has no job: one of its ranges or lists is empty")
     folder = Path(config.hydra.sweep.dir)
-    executor = make_executor()
+    executor = None if dry else make_executor()
     is_quiet = config.progress == "off"
     with _reported_if_slow(f"checking {len(jobs)} jobs", is_quiet):
         entries = plan(_composed(Composer(loader, config), jobs))
     sweep = _Sweep(folder, entries, config)
     sweep.refuse()
+    if executor is None:
+        sys.exit(sweep.tell())
     check_table(sweep.results / "runs.csv", RUNS)
     sweep.write()
     if not is_quiet:
@@ -131,6 +137,12 @@ class _Sweep:
             print(f"error: {reason}{_shortened(words)}", file=sys.stderr)
         if sum(map(len, refused.values())) == len(self.entries):
             sys.exit(1)
+
+    def tell(self) -> int:
+        """Print what would be trained, and return the exit status: 1 if some jobs cannot be run."""
+        tables = [folder / "runs.csv" for folder in (self.results, REFERENCE)]
+        print("\n".join([*self.beginning(), *forecast(self.entries, stored_rates(tables))]))
+        return int(any(entry.error for entry in self.entries))
 
     def beginning(self) -> Iterator[str]:
         """Yield the lines before the training: what is over already, and what will run."""

@@ -55,9 +55,12 @@ def checked_arguments(arguments: list[str]) -> list[str]:
         ConfigError: for a word without a key, a key that is removed or given twice, several methods at once, a
             protocol's label, or a hyper-parameter that the method does not have, with the right way to do it.
     """
+    arguments = _with_dry_launcher(arguments)
     for word in arguments:
         if word.startswith("~") and not word.startswith("~grid."):
-            raise ConfigError(f"{word}: a key cannot be removed, but for one of the grid by ~grid.KEY")
+            raise ConfigError(
+                f"{word}: a key cannot be removed, but for one of the grid by ~grid.KEY, or all by grid=null"
+            )
         if word.lstrip("+").startswith("="):
             raise ConfigError(f"{word}: write KEY=VALUE")
     pairs = [(a, *a.lstrip("+").partition("=")[::2]) for a in arguments if "=" in a and a[0] not in "-~"]
@@ -69,6 +72,8 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     for word, key, value in pairs:
         if key in GROUPS and NO_NAME.fullmatch(value):
             raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
+        if key == "grid" and value != "null" and value[:1] != "{":
+            raise ConfigError(f"{word}: write grid=null for no grid, or +grid.KEY=VALUES for one more key")
         if key in ("protocol.name", "protocol.paper"):
             raise ConfigError(f"{word} would label runs only; choose a protocol by protocol=NAME")
         if key.startswith("method."):
@@ -76,6 +81,15 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     arguments = [_with_full_launcher(word) for word in arguments]
     overrides = [a for a in arguments if a[:1] == "~" or ("=" in a and a[:1] != "-")]
     return overrides + [a for a in arguments if a not in overrides]
+
+
+def _with_dry_launcher(arguments: list[str]) -> list[str]:
+    """Hand ``--dry`` on to the launcher, for Hydra's own parser does not know it."""
+    if "--dry" not in arguments:
+        return arguments
+    if not {"-m", "--multirun"} & set(arguments):
+        raise ConfigError("--dry tells what a sweep would train: add -m")
+    return [*(word for word in arguments if word != "--dry"), "hydra.launcher.dry=true"]
 
 
 def _with_full_launcher(word: str) -> str:

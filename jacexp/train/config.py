@@ -126,8 +126,8 @@ class RunConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     """Lightning's or a user's own, by names of the user's: ``_target_`` and arguments."""
     paths: PathsConfig = field(default_factory=PathsConfig)
-    grid: dict[str, Any] = field(default_factory=dict)
-    """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values."""
+    grid: dict[str, Any] | None = field(default_factory=dict)
+    """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values. None: nothing."""
 
 
 UNLISTED = (

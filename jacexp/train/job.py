@@ -21,7 +21,7 @@ from jacexp.models.network import Network
 from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
 from jacexp.targets import imported
-from jacexp.train.callbacks import own_callbacks
+from jacexp.train.callbacks import make_callbacks, own_callbacks
 from jacexp.train.config import METHODS, data_root
 from jacexp.train.keys import check, check_grid
 from jacexp.train.parts import data_set, network, own_data, own_network, own_training, science
@@ -92,7 +92,7 @@ class Job:
         if "_target_" in self.cfg.model:
             try_out(self.module.net, self.data.in_shape, self._smallest_batch())
         _check_tangents(self.cfg, self.module, self.data.in_shape)
-        self.module.recipe.try_out(self.module.net)
+        _try_parts(self.cfg, self.module)
         return self
 
     def rehearse(self) -> None:
@@ -104,7 +104,7 @@ class Job:
         in_shape = tuple(_images(self.cfg).x_train.shape[1:])
         module = make_method(self.cfg, self.stand_in())
         _check_tangents(self.cfg, module, in_shape)
-        module.recipe.try_out(module.net)
+        _try_parts(self.cfg, module)
 
     def stand_in(self) -> Network:
         """Build a network like the run's, one for all runs with such a network and such data.
@@ -226,6 +226,12 @@ def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
     """
     train = {"engine": cfg.train.engine, "batch_size": cfg.train.batch_size}
     return method_class(cfg)(net, **hyperparameters(cfg), recipe=recipe(cfg), seed=cfg.seed, **train)
+
+
+def _try_parts(cfg: DictConfig, module: RegularizedModule) -> None:
+    """Make and try what a user chose by its import path, so that what fails does so before any work."""
+    module.recipe.try_out(module.net)
+    make_callbacks(cfg)
 
 
 def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, ...]) -> None:

@@ -66,7 +66,7 @@ def check_grid(cfg: DictConfig, known: Collection[str]) -> None:
     Raises:
         ConfigError: for the first one.
     """
-    for key, values in cfg.grid.items_ex(resolve=False):
+    for key, values in cfg.grid.items_ex(resolve=False) if cfg.grid else ():
         if isinstance(values, DictConfig):
             raise ConfigError(f"grid.{key}={values} must be values, such as '0.1,0.2' or 'range(3)'")
         if key not in known and OmegaConf.select(cfg, str(key), default=cfg) is cfg:
@@ -103,7 +103,7 @@ def no_such_key(given: str, key: str, known: Sequence[str]) -> str:
     """
     parent, _, last = key.rpartition(".")
     neighbours = [k for k in known if k.rpartition(".")[0] == parent]
-    close = [k for k in known if k.rpartition(".")[2] == last]
+    close = [k for k in known if k.rpartition(".")[2] == last != "_target_"]
     close = close or get_close_matches(key, neighbours if parent else known, n=1, cutoff=0.8)
     close = close or get_close_matches(key, known, n=1, cutoff=0.8)
     hint = "python train.py +method=NAME --cfg job shows all"

@@ -133,7 +133,7 @@ REPRODUCE = [
     ("--dataset svhn", "dataset=svhn is not among"),
     ("--table p2-table1 --method at", "method=at is not among"),
     ("--launcher threads", "invalid choice: 'threads'"),
-    ("--dry", "unrecognized arguments: --dry"),
+    ("--dry-run", "unrecognized arguments: --dry-run"),
     ("--table", "expected one argument"),
     ("foo", "cannot read the argument 'foo'"),
     ("lam=0.1", "lam is unknown"),

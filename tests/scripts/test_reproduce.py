@@ -102,7 +102,7 @@ def test_what_the_reference_has_is_not_planned_and_goes_to_the_users_folder(
     assert reproduce.main(CELL, train[0]) == 0
     words = "+method=none dataset=fmnist train.lr=0.01 train.batch_size=32 seed=2 -m"
     assert train[1].read_text() == f"{words}\n"
-    assert reproduce.main([*CELL, "reference=false", "--dry-run"], train[0]) == 0
+    assert reproduce.main([*CELL, "reference=false", "--dry"], train[0]) == 0
     assert "20 of 20 runs\n  python train.py +method=none dataset=fmnist -m" in capsys.readouterr().out
 
 
@@ -116,7 +116,7 @@ def test_a_sweep_that_fails_is_reported_and_stops_nothing(reproduce, train, tmp_
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(reproduce, train, tmp_path, capsys):
-    words = ["--dry-run", "select=paper", "--table", "p2-table1", f"paths.results={tmp_path / 'empty'}"]
+    words = ["--dry", "select=paper", "--table", "p2-table1", f"paths.results={tmp_path / 'empty'}"]
     assert reproduce.main(words, train[0]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "spec on cifar10 (p2-table1): 25 of 25 runs"
@@ -136,7 +136,7 @@ def test_a_launcher_and_its_settings_are_handed_to_every_sweep(reproduce, train,
 
 
 def test_launchers_are_those_that_there_are(reproduce, train, tmp_path):
-    assert set(reproduce.LAUNCHERS) == set(config.NAMES)
+    assert set(reproduce.LAUNCHERS) == {*config.NAMES, "joblib"}
     with pytest.raises(ConfigError, match="invalid choice: 'threads'"):
         reproduce.main(["--launcher=threads", f"paths.results={tmp_path}"], train[0])
     assert not train[1].exists()
@@ -206,7 +206,7 @@ def test_hours_are_planned_by_what_is_decided_and_by_the_times_of_runs_like_it(
     reproduce, train, searched, capsys
 ):
     tables, results = searched
-    words = ["--hours", "7", "--dry-run", f"paths.results={tables.write(results)}"]
+    words = ["--hours", "7", "--dry", f"paths.results={tables.write(results)}"]
     assert reproduce.main(words, train[0]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == (
@@ -276,7 +276,7 @@ def test_the_script_runs_without_torch_and_answers_wrong_words(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     code = f"""
 import runpy, sys
-sys.argv = {["reproduce.py", "--dry-run", "--method", "spec,none", f"paths.results={tmp_path}"]!r}
+sys.argv = {["reproduce.py", "--dry", "--method", "spec,none", f"paths.results={tmp_path}"]!r}
 try:
     runpy.run_path({str(PATH)!r}, run_name="__main__")
 finally:

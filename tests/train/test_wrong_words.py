@@ -209,11 +209,15 @@ WORDS = {
     "+method=spec ~seed": "~seed: a key cannot be removed",
     "+method=spec ~grid": "~grid: a key cannot be removed",
     "+method=spec ~grid.depth": "grid.depth",
+    "+method=spec --dry": "--dry tells what a sweep would train: add -m",
+    "+method=spec seed=0 grid=foo": "grid=foo: write grid=null for no grid",
     "+method=spec hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice; hydra/launcher is one of",
 }
 """Whole command lines."""
 
 SWEEPS = {
+    "grid=foo": "grid=foo: write grid=null for no grid",
+    "--dry train.lr=-1": "train.lr=-1.0 must be a finite number above 0",
     "train.lr=interval(0,1)": "train.lr=interval(0,1): an interval has no end of values",
     "seed=range(0)": "the sweep has no job",
     "seed=choice()": "seed=choice()",
