@@ -35,6 +35,8 @@ def read_results(own: Path, reference: Path | None = None, *, may_be_empty: bool
         return read_store(own, may_be_empty=may_be_empty)
     try:
         yours = read_store(own, may_be_empty=True)
+        for run in yours.runs["run"]:
+            yours.distances(run)
     except StoreError as error:
         return replace(read_store(reference), root=own, reference=reference, damage=str(error))
     return join(yours, read_store(reference, may_be_empty=may_be_empty or bool(len(yours.runs))))

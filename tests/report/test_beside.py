@@ -29,7 +29,7 @@ def grown(n, **others):
 def folders(tmp_path, monkeypatch):
     """A reference of two seeds and a user's folder, not made yet; both in their default places."""
     reference = grown(2).write(tmp_path / "results")
-    for module in ("store.folders", "report.arguments", "results"):
+    for module in ("store.folders", "report.beside", "results"):
         monkeypatch.setattr(f"jacexp.{module}.REFERENCE", reference)
     monkeypatch.chdir(tmp_path)
     return reference, tmp_path / "my_results"
@@ -105,6 +105,17 @@ def test_a_users_damaged_table_is_left_out_and_the_reference_shown(folders, caps
     with pytest.raises(StoreError, match=f"{table}.*reads the reference alone"):
         load()
     assert len(load(reference).runs) == 4
+
+
+def test_a_damaged_file_of_distances_is_named_and_the_reference_drawn(folders, capsys):
+    _, own = folders
+    tables = grown(1)
+    tables.distance(tables.runs[0], {0: 1.0})
+    path = tables.write(own) / "samples" / f"boundary-{tables.runs[0]['run']}.csv.gz"
+    path.write_bytes(path.read_bytes()[:20])
+    assert run(write_figures, []) == 1
+    assert f"warning: your results are left out: my_results/samples/{path.name}" in capsys.readouterr().err
+    assert (own / "figures" / "p2-figure3.png").exists()
 
 
 def test_a_damaged_reference_is_an_error(folders):

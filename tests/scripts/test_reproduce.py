@@ -97,7 +97,7 @@ def test_what_the_reference_has_is_not_planned_and_goes_to_the_users_folder(
 ):
     tables = full_cell()
     del tables.runs[7]
-    monkeypatch.setattr("jacexp.report.arguments.REFERENCE", tables.write(tmp_path / "results"))
+    monkeypatch.setattr("jacexp.report.beside.REFERENCE", tables.write(tmp_path / "results"))
     monkeypatch.chdir(tmp_path)
     assert reproduce.main(CELL, train[0]) == 0
     words = "+method=none dataset=fmnist train.lr=0.01 train.batch_size=32 seed=2 -m"

@@ -47,8 +47,10 @@ def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Capt
         A figure for each method with something swept, and one sentence on each that is not drawn.
 
     Raises:
-        ConfigError: if runs differ in a column beside the keys that were asked for.
+        ConfigError: for a key that is none of a setting's, or runs that differ in a column beside the keys.
     """
+    if wrong := [key for key in keys if not is_searched(key)]:
+        raise ConfigError(f"grid={wrong[0]} is no key that settings of a method differ in, as lam and lr are")
     made, said = [], []
     for method, runs in study.runs.groupby("method", sort=False):
         name = style.method_name(str(method))

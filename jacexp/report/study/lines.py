@@ -114,6 +114,11 @@ def is_searched(column: str) -> bool:
     return known and not is_shared(column) and column not in ("seed", "options", "method")
 
 
+def is_told(column: str) -> bool:
+    """Return whether a column may tell lines apart: by what was trained or by whose it is, not by its result."""
+    return column in (*CONFIG, "strength", "source", "run") or "." in column
+
+
 def studies(runs: pd.DataFrame, by: Sequence[str] = (), methods: Sequence[str] = ()) -> list[Study]:
     """Divide runs into studies, and choose what stands for each line.
 
@@ -126,8 +131,12 @@ def studies(runs: pd.DataFrame, by: Sequence[str] = (), methods: Sequence[str] =
         The studies, in the order of their names.
 
     Raises:
-        ConfigError: for more lines than can be told apart.
+        ConfigError: for a column of results, or more lines than can be told apart.
     """
+    if wrong := [c for c in by if not is_told(c)]:
+        raise ConfigError(
+            f"by={wrong[0]} is a result, and lines are of what was trained: choose such columns"
+        )
     by = tuple(dict.fromkeys(("method", *by)))
     is_mixed = runs["source"].nunique() > 1
     shared = [c for c in runs.columns if is_shared(c) and c not in by]
@@ -210,5 +219,5 @@ def _loss(setting: pd.DataFrame) -> float:
 
 def _label(key: Mapping[str, Any], group: pd.DataFrame) -> str:
     method = str(group["method"].iloc[0])
-    others = (f"{c} {word(v)}" for c, v in key.items() if c != "method")
+    others = (word(v) if c == "source" else f"{c} {word(v)}" for c, v in key.items() if c != "method")
     return ", ".join([METHOD_NAMES.get(method, method), *others])
