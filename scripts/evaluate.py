@@ -4,6 +4,7 @@ eval=NAME         white_noise, pgd, tpgd, square, autoattack, autoattack_quick, 
                   jacobian or accuracy
 COLUMN=A,B        only runs with these values in a column of runs.csv: dataset, method, seed, lam, ...
 eval.KEY=VALUE    a setting of the evaluation, as in conf/eval/NAME.yaml
+eval._target_=package.function and --config-dir=DIR with DIR/eval/NAME.yaml: an evaluation of your own
 paths.results=DIR, paths.data=DIR, device=auto|cpu|gpu
 
 What curves.csv of your results (my_results) has already is not measured again. The networks of the reference results
@@ -25,9 +26,10 @@ from yaml import YAMLError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
 
-from jacexp.arguments import pairs, run_script
+from jacexp.arguments import Parser, pairs, run_script
 from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
 from jacexp.evaluate import find
+from jacexp.evaluate.own import register_evaluation
 from jacexp.evaluate.samples import Progress
 from jacexp.evaluate.stored import StoredRun, check_store, curves_by_run, evaluate_run, matching, n_shipped
 from jacexp.store.folders import OWN, REFERENCE, results_folder
@@ -55,11 +57,15 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
     Raises:
         ConfigError: for a word that is no ``key=value`` or that nobody reads, or an evaluation that is not there.
     """
+    folder, words = config_dir(words)
     words_by_key = pairs(words, USAGE)
     if "eval" not in words_by_key:
         raise ConfigError(f"eval= is missing; {USAGE}")
     name = words_by_key.pop("eval")
-    find(name)
+    own = folder / "eval" / f"{name}.yaml" if folder else EVALS / f"{name}.yaml"
+    path = own if own.is_file() else EVALS / f"{name}.yaml"
+    if not path.is_file() and "eval._target_" not in words_by_key:
+        find(name)
     ours = {key: v for key, v in words_by_key.items() if key.startswith("eval.") or key in SETTINGS}
     for key, value in words_by_key.items():
         if key not in ours and key.split(".")[0] in ("eval", "paths", "device"):
@@ -73,7 +79,7 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
     try:
         given = OmegaConf.from_dotlist([f"{key}={value}" for key, value in ours.items()])
         defaults = {
-            "eval": OmegaConf.load(EVALS / f"{name}.yaml"),
+            "eval": OmegaConf.load(path) if path.is_file() else {},
             "paths": {"results": str(OWN), "data": None},
             "device": "auto",
         }
@@ -81,8 +87,31 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"a setting cannot be read: {str(error).splitlines()[0]}") from error
     assert isinstance(cfg, dict)
+    if target := cfg["eval"].pop("_target_", None):
+        register_evaluation(name, str(target))
+    find(name)
     filters = {key: value.split(",") for key, value in words_by_key.items() if key not in ours}
     return {**cfg, "settings": cfg.pop("eval"), "eval": name}, filters
+
+
+def config_dir(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take ``--config-dir`` off a command line, a folder whose ``eval/NAME.yaml`` are evaluations too.
+
+    Returns:
+        The folder, None if there is none, and the other words.
+
+    Raises:
+        ConfigError: if it is no folder.
+    """
+    parser = Parser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--config-dir", metavar="DIR")
+    given, rest = parser.parse_known_args(list(words))
+    if given.config_dir is None:
+        return None, rest
+    folder = Path(given.config_dir)
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir={folder} is no folder")
+    return folder, rest
 
 
 def device_of(word: str) -> str:

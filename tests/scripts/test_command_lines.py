@@ -85,6 +85,15 @@ EVALUATE = [
     (f"{NOISE} paths.results=README.md", "paths.results=README.md is no folder; name another"),
     ("eval=white_noise device=tpu", "device=tpu is not one of auto, cpu, gpu"),
     ("eval=white_noise -m", "cannot read the argument '-m'"),
+    ("eval=mine", "eval=mine is unknown"),
+    ("eval=mine --config-dir=nowhere", "--config-dir=nowhere is no folder"),
+    ("eval=white_noise --config-dir", "--config-dir: expected one argument"),
+    ("eval=mine eval._target_=nowhere.mine", "eval._target_=nowhere.mine cannot be imported"),
+    (
+        "eval=mine eval._target_=json.dumps",
+        "eval._target_=json.dumps: skipkeys is no keyword of a plain type",
+    ),
+    ("eval=pgd eval._target_=json.dumps", "eval=pgd is an evaluation of jacexp's"),
 ]
 REPORT = [
     ("foo", "cannot read the argument 'foo'"),

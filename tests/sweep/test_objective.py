@@ -66,9 +66,9 @@ def test_optuna_finds_the_setting_with_the_lowest_loss(tmp_path):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    (path,) = (tmp_path / "results" / "sweeps").glob("*/optimization_results.yaml")
+    (path,) = (tmp_path / "my_results" / "sweeps").glob("*/optimization_results.yaml")
     best = yaml.safe_load(path.read_text())
-    with (tmp_path / "results" / "runs.csv").open(newline="") as file:
+    with (tmp_path / "my_results" / "runs.csv").open(newline="") as file:
         losses = {float(row["lam"]): float(row["val_loss"]) for row in csv.DictReader(file)}
     assert len(losses) == 3
     assert best["best_params"].keys() == {"method.lam"}, "the grid's keys are not searched"
