@@ -54,7 +54,7 @@ N_SHOWN = 20
 
 OF_MAKE = {
     **{name.upper(): f"--{name} {{}}" for name in ("table", "method", "dataset", "launcher", "hours")},
-    "DRY": "--dry-run",
+    "DRY": "--dry",
     "RESULTS": "paths.results={}",
     "ARGS": "{}",
 }

@@ -151,7 +151,7 @@ REPRODUCE = [
     ("lam=0.1", "lam is unknown"),
     ("paths.results=README.md", "is no folder"),
     ("paths.results=README.md/a", "is no folder, for README.md is a file"),
-    ("DRY=1", "DRY= is a variable of make reproduce-runs; here it is --dry-run"),
+    ("DRY=1", "DRY= is a variable of make reproduce-runs; here it is --dry"),
     ("METHOD=spec", "here it is --method spec"),
     ("RESULTS=mine", "here it is paths.results=mine"),
 ]
