@@ -30,5 +30,10 @@ class RunLockedError(StoreError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean X?)"`` with the known word that is nearest to one that is not, or nothing if none is."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    near = nearest(word, known)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> list[str]:
+    """Return the known word that is nearest to one, if they are at least so much alike: 1 is the same, 0 not at all."""
+    return get_close_matches(word, list(known), n=1, cutoff=alike)

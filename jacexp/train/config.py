@@ -177,14 +177,20 @@ def unread(train: DictConfig) -> set[str]:
     return {key for key, holds in keys.items() if holds}
 
 
+def protocol_file(name: str) -> DictConfig:
+    """Read the project's file of a protocol; one that it does not have, of the user's own, is empty."""
+    path = METHODS.parent / "protocol" / f"{name}.yaml"
+    protocol = OmegaConf.load(path) if path.exists() else OmegaConf.create()
+    assert isinstance(protocol, DictConfig)
+    return protocol
+
+
 def changed_switches(cfg: DictConfig) -> dict[str, Any]:
     """Return the switches without a column in ``runs.csv`` that are not at the protocol's value, by key.
 
     A protocol that the project does not have, of the user's own, has the values of `RunConfig`.
     """
-    path = METHODS.parent / "protocol" / f"{cfg.protocol.name}.yaml"
-    protocol = OmegaConf.load(path) if path.exists() else OmegaConf.create()
-    assert isinstance(protocol, DictConfig)
+    protocol = protocol_file(cfg.protocol.name)
     usual = OmegaConf.merge(RunConfig, {part: protocol.get(part, {}) for part in ("data", "model", "train")})
     listed = [key for key in UNLISTED if key not in {f"train.{name}" for name in unread(cfg.train)}]
     pairs = {key: (OmegaConf.select(cfg, key), OmegaConf.select(usual, key)) for key in listed}

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, nearest
 from jacexp.methods.optim import SCHEDULES
 from jacexp.store.folders import results_folder
-from jacexp.train.config import METHODS, OPEN, unread
+from jacexp.train.config import METHODS, OPEN, protocol_file, unread
 from jacexp.train.loggers import check_logger
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -37,6 +36,10 @@ POSITIVE = ("train.lr", "data.holdout")
 """Numbers that must be finite and above 0."""
 
 
+ALIKE = 0.8
+"""How much a key must be like one that exists: names with dots are long, and alike by what is before the last one."""
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse a configuration that cannot be run, or that holds what nobody reads, before any work starts.
 
@@ -48,6 +51,7 @@ def check(cfg: DictConfig) -> None:
         names = ", ".join(sorted(path.stem for path in METHODS.glob("*.yaml")))
         raise ConfigError(f"no method was chosen: add +method=NAME, with one of {names}")
     _check_values(cfg)
+    _check_protocol(cfg.protocol)
     _check_devices(cfg.train)
     for key in sorted(f"train.{name}" for name in unread(cfg.train)):
         if key in (cfg.grid or {}) and "momentum" in key:
@@ -104,8 +108,7 @@ def no_such_key(given: str, key: str, known: Sequence[str]) -> str:
     parent, _, last = key.rpartition(".")
     neighbours = [k for k in known if k.rpartition(".")[0] == parent]
     close = [k for k in known if k.rpartition(".")[2] == last != "_target_"]
-    close = close or get_close_matches(key, neighbours if parent else known, n=1, cutoff=0.8)
-    close = close or get_close_matches(key, known, n=1, cutoff=0.8)
+    close = close or nearest(key, neighbours if parent else known, ALIKE) or nearest(key, known, ALIKE)
     hint = "python train.py +method=NAME --cfg job shows all"
     if close:
         hint = f"did you mean {' or '.join(close)}?"
@@ -180,6 +183,18 @@ def _check_values(cfg: DictConfig) -> None:
         )
     if cfg.seed < 0:
         raise ConfigError(f"seed={cfg.seed} must not be negative")
+
+
+def _check_protocol(protocol: DictConfig) -> None:
+    """Refuse the name of a protocol of the project on what is another one: results would be counted as its own."""
+    stated = protocol_file(protocol.name).get("protocol")
+    for key in ("paper", "authors", "datasets") if stated else ():
+        value, own = protocol[key], stated.get(key, [] if key == "datasets" else None)
+        if value != own:
+            raise ConfigError(
+                f"protocol.name={protocol.name} labels another protocol, with protocol.{key}={value} and not {own}; "
+                "choose one by protocol=NAME, and give one of your own another name"
+            )
 
 
 def _check_devices(train: DictConfig) -> None:

@@ -32,6 +32,11 @@ from jacexp.train.run import run
         (("+method=none", "data.subset=5000"), "1437"),
         (("+method=none", "model=vgg16_bn"), "vgg16_bn"),
         (("+method=none", "model=lenet", "model.name=alexnet"), "alexnet"),
+        (
+            ("+method=none", "protocol.name=ibp"),
+            "protocol.name=ibp labels another protocol, with protocol.paper=spec",
+        ),
+        (("+method=none", "protocol.name=spectral_vgg"), "with protocol.datasets="),
         (("+method=none", "method._target_=jacexp.store.runs.RunDirectory"), "RegularizedModule"),
         (("+method=none", "method._target_=jacexp.methods.nothing.Here"), "cannot be imported"),
     ],
