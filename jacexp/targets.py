@@ -29,7 +29,10 @@ def imported(path: str, key: str) -> Any:
     """
     try:
         found = resolve_name(path)
-    except Exception as error:  # a module of a user's own may raise anything
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a module of a user's own may raise anything, and end the program
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
         hint = "; put the folder of its package on PYTHONPATH" if _is_absent(error, path) else _nearest(path)
         raise ConfigError(
@@ -47,7 +50,7 @@ def _nearest(path: str) -> str:
     return did_you_mean(name, [n for n in names if n[:1] != "_"]) if name not in names else ""
 
 
-def _is_absent(error: Exception, path: str) -> bool:
+def _is_absent(error: BaseException, path: str) -> bool:
     return isinstance(error, ModuleNotFoundError) and path.split(".")[0] == error.name
 
 

@@ -32,7 +32,7 @@ def load_function(name: str, target: str, arguments: Mapping[str, Any]) -> Image
         returned = function(**arguments)
     except JacexpError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was made a function may end the program
         reason = str(error).strip().splitlines()
         raise DataError(
             f"{where} fails ({type(error).__name__}{': ' + reason[0] if reason else ''})"

@@ -80,7 +80,7 @@ def own_body(
             body = found(**{**filled, **arguments})
         except JacexpError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"model._target_={target} cannot be made: {_in_a_line(error)}") from error
         if not isinstance(body, nn.Module):
             raise ConfigError(f"model._target_={target} makes a {type(body).__name__}, not a torch.nn.Module")
@@ -114,7 +114,7 @@ def try_out(net: Network, in_shape: Sequence[int], n_rows: int = 2) -> None:
                 z = trial.train(is_training)(x)
         except JacexpError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"{name} fails in {mode} mode on a batch {tuple(x.shape)}: {_in_a_line(error)}"
             ) from error
@@ -124,5 +124,5 @@ def try_out(net: Network, in_shape: Sequence[int], n_rows: int = 2) -> None:
             )
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -28,6 +28,7 @@ from jacexp.sweep.ticker import Ticker
 from jacexp.train.commandline import in_one_line
 from jacexp.train.keys import check_keys
 from jacexp.train.preview import preview
+from jacexp.train.sources import warn_of_changes
 
 SLOW_S = 3.0
 """Seconds of checking after which a sweep says what it is doing."""
@@ -80,6 +81,7 @@ def launch(
         sys.exit(sweep.tell())
     check_table(sweep.results / "runs.csv", RUNS)
     sweep.write()
+    warn_of_changes((entry.job.cfg, entry.job.directory) for entry in entries if entry.job)
     if not is_quiet:
         print("\n".join(sweep.beginning()))
     with Ticker(folder, config.progress) as ticker:

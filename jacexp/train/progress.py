@@ -59,6 +59,11 @@ class Lines(Callback):
         )
 
 
+def is_in_sweep() -> bool:
+    """Return whether this process trains runs of a sweep, which says itself what is to be said once."""
+    return _in_sweep.get()
+
+
 def chosen_progress(kind: str) -> str:
     """Resolve ``progress=auto``: a bar in a terminal, lines elsewhere, and off in a sweep, which has its own line."""
     if kind != "auto":

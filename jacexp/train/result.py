@@ -19,6 +19,7 @@ from jacexp.store.runs import write_atomically, write_json
 from jacexp.train.config import changed_switches, unread
 from jacexp.train.job import Job, hyperparameters, method_class
 from jacexp.train.parts import data_set, own_arguments
+from jacexp.train.sources import keep_sources
 from jacexp.train.validation import best_row, evaluate
 
 
@@ -38,12 +39,13 @@ def writing(what: str) -> Iterator[None]:
 
 
 def begin(job: Job) -> None:
-    """Write the run's ``config.yaml``, with every interpolation replaced, and without what only a sweep reads."""
+    """Write the run's ``config.yaml``, interpolations replaced and without what only a sweep reads, and its sources."""
     resolved = OmegaConf.to_container(job.cfg, resolve=True)
     assert isinstance(resolved, dict)
     del resolved["grid"]
     resolved["protocol"] = {key: resolved["protocol"][key] for key in ("name", "paper")}
     write_atomically(job.directory / "config.yaml", OmegaConf.to_yaml(resolved))
+    keep_sources(job.cfg, job.directory)
 
 
 def describe(job: Job) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from jacexp.train.job import Job, identify
 from jacexp.train.loaders import loaders
 from jacexp.train.preview import preview
 from jacexp.train.processes import Rank, process_group, run_together
-from jacexp.train.progress import chosen_progress, say
+from jacexp.train.progress import chosen_progress, is_in_sweep, say
 from jacexp.train.recorder import Diverged, Recorder
 from jacexp.train.result import begin, describe, measure, record, summary, writing
+from jacexp.train.sources import warn_of_changes
 from jacexp.train.stop import end_if_requested, stop_signals
 from jacexp.train.trainer import differences, make_trainer, on_gpu
 
@@ -46,6 +47,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         end_if_requested("no run was under way")
         job = identify(cfg)
         directory, before = job.directory, job.directory.over()
+        if not is_in_sweep():
+            warn_of_changes([(cfg, directory)])
         if before is None:
             job.prepare()
             check_table(directory.path.parents[1] / "runs.csv", RUNS)

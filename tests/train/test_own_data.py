@@ -28,6 +28,7 @@ WRONG = {
     "dict": "returns a dict of 1; return the tuple",
     "none": "returns a NoneType; return the tuple",
     "fails": "fails (FileNotFoundError: there is no file)",
+    "exits": "fails (SystemExit: no folder given)",
     "float labels": "y_train is float64; store classes as integers",
     "nan": "x_train has values that are not finite (NaN or infinity)",
     "negative": "floats must be in [0, 1], the unit of noise and attacks: scale them",
