@@ -91,7 +91,8 @@ def draw_studies(given: dict[str, str]) -> int:
         said += notes
     for path in write_files(out, contents):
         print(f"wrote {path}")
-    print("\n".join(said) if contents else "\n".join([*said, "nothing is drawn"]))
+    said += [] if contents else ["nothing is drawn"]
+    print("".join(f"{text}\n" for text in said), end="")
     return int(bool(store.damage))
 
 

@@ -182,6 +182,25 @@ def test_a_grid_over_two_keys_is_a_heat_map_and_over_one_a_line(tables, study):
     assert said == []
 
 
+def test_a_lost_setting_has_its_place_in_a_line_and_a_grid_of_lost_ones_is_said(tables, study):
+    for lam in (0.01, 0.1):
+        tables.run(E, "spec", 0, lam=lam, **OWN)
+        tables.run(E, "frob", 0, lam=lam, **OWN)
+        tables.lost(E, "frob", 1, lam=lam, **OWN)
+    tables.lost(E, "spec", 0, lam=1e9, **OWN)
+    found, _, _ = study()
+    (made,), said = grid.draw(found, "val_loss")
+    axes = made.figure.axes[0]
+    low, high = axes.get_xlim()
+    assert low < 0.01
+    assert high > 1e9
+    assert [text.get_text() for text in axes.texts] == ["lost"]
+    assert said == [
+        "shapes, net, 30 epochs: the grid of Frobenius is not drawn, for it has no setting with a validation loss "
+        "whose runs are all done"
+    ]
+
+
 def test_a_grid_with_more_keys_than_axes_is_said_or_refused(tables, study):
     for i in range(8):
         tables.run(E, "spec", 0, lam=1 + i % 2, lr=1 + i // 2 % 2, batch_size=1 + i // 4, **OWN)

@@ -68,16 +68,20 @@ def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Capt
                 f"{study.title}: the grid of {name} is not drawn, for it has {len(axes)} keys, {', '.join(axes)}: "
                 "choose one value for all but two"
             )
-        elif axes and runs[metric].notna().any():
-            made.append(_draw(study, str(method), runs, metric, axes))
+        elif axes and (cells := _cells(runs, metric, axes))["mean"].notna().any():
+            made.append(_draw(study, str(method), runs, cells, metric, axes))
         elif axes or keys:
-            why = f"has no {METRICS[metric]}" if axes else f"has one value of {', '.join(keys)}"
+            lost = (
+                "has no setting with a " + METRICS[metric].removesuffix(" (%)") + " whose runs are all done"
+            )
+            why = lost if axes else f"has one value of {', '.join(keys)}"
             said.append(f"{study.title}: the grid of {name} is not drawn, for it {why}")
     return made, said
 
 
-def _draw(study: Study, method: str, runs: pd.DataFrame, metric: str, axes: Sequence[str]) -> Captioned:
-    cells = _cells(runs, metric, axes)
+def _draw(
+    study: Study, method: str, runs: pd.DataFrame, cells: pd.DataFrame, metric: str, axes: Sequence[str]
+) -> Captioned:
     with style.column_style():
         fig = (_heat_map if len(axes) == 2 else _line)(cells, metric, axes, _look(study, method))
         fig.axes[0].set_title(f"{style.method_name(method)} on {study.dataset}")
@@ -140,6 +144,11 @@ def _values(cells: pd.DataFrame, column: str) -> list[Any]:
     return [*empty[:1], *sorted(v for v in values if not (v is None or pd.isna(v)))]
 
 
+def _id(value: Any) -> Any:
+    """Return a value that equals itself, also where the cell is empty."""
+    return None if value is None or pd.isna(value) else value
+
+
 def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> Figure:
     (key,) = axes
     fig = style.figure(1.9)
@@ -148,8 +157,8 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
     numbers = all(isinstance(v, int | float | np.number) and v > 0 for v in values)
     is_log = numbers and max(values) >= 5 * min(values)
     x = [float(v) for v in values] if numbers else list(range(len(values)))
-    by_value = {word(row[key]): row for row in cells.to_dict("records")}
-    rows = [by_value[word(v)] for v in values]
+    by_value = {_id(row[key]): row for row in cells.to_dict("records")}
+    rows = [by_value[_id(v)] for v in values]
     band = pd.DataFrame(rows, index=x).assign(flagged=False)
     style.draw_band(panel, look, band[band["mean"].notna()])
     if is_log:
@@ -165,6 +174,9 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
         if row["best"]:
             panel.plot(at, row["mean"], marker="s", markersize=7, markerfacecolor="none", color="0.2")
     panel.set(xlabel=key, ylabel=METRICS[metric])
+    panel.update_datalim(
+        [(at, np.nanmean(band["mean"])) for at in x]
+    )  # a setting without a mean has its place too
     panel.margins(x=0.06)
     style.few_ticks(panel)
     return fig
@@ -173,8 +185,8 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
 def _heat_map(cells: pd.DataFrame, metric: str, axes: Sequence[str], _: Look) -> Figure:
     across, down = sorted(axes, key=lambda c: -len(_values(cells, c)))
     columns, rows = _values(cells, across), _values(cells, down)
-    at = {(word(c[down]), word(c[across])): c for c in cells.to_dict("records")}
-    found = [[at.get((word(r), word(c))) for c in columns] for r in rows]
+    at = {(_id(c[down]), _id(c[across])): c for c in cells.to_dict("records")}
+    found = [[at.get((_id(r), _id(c))) for c in columns] for r in rows]
     mean = np.array([[cell["mean"] if cell else np.nan for cell in row] for row in found])
     fig = style.figure(0.75 + 0.26 * len(rows))
     panel = fig.subplots()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jacexp.errors import ConfigError
@@ -100,6 +101,8 @@ def word(value: Any) -> str:
     """Write a value of a column."""
     if value is None or pd.isna(value):
         return "–"
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
