@@ -201,6 +201,23 @@ def test_a_lost_setting_has_its_place_in_a_line_and_a_grid_of_lost_ones_is_said(
     ]
 
 
+def test_settings_that_a_sweeper_drew_are_points(tables, study):
+    for i in range(12):
+        tables.run(
+            E, "spec", 0, lam=10.0 ** (i / 4 - 3), lr=0.001 * (i * 7 % 12 + 1), val=0.5 + i / 100, **OWN
+        )
+    tables.lost(E, "spec", 0, lam=5, lr=0.5, **OWN)
+    tables.run(E, "frob", 0, lam=1, **OWN)
+    tables.run(E, "frob", 0, lam=2, **OWN)
+    found, _, _ = study()
+    made, _ = grid.draw(found, "val_loss")
+    axes = figure_of(made, "-grid-spec").figure.axes[0]
+    lost, done, best = axes.collections
+    assert (len(lost.get_offsets()), len(done.get_offsets()), len(best.get_offsets())) == (1, 12, 1)
+    assert best.get_offsets()[0].tolist() == pytest.approx([10 ** (11 / 4 - 3), 0.006])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
 def test_a_grid_with_more_keys_than_axes_is_said_or_refused(tables, study):
     for i in range(8):
         tables.run(E, "spec", 0, lam=1 + i % 2, lr=1 + i // 2 % 2, batch_size=1 + i // 4, **OWN)

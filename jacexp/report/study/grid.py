@@ -25,6 +25,12 @@ METRICS: Mapping[str, str] = {
 FRAMED = ("val_loss", "val_error")
 """The metrics whose best setting is marked: nothing is chosen by test images."""
 
+N_TICKS = 8
+"""As many values as are written at an axis, each at its place."""
+
+LOG = 5
+"""From this ratio of the largest to the smallest value on an axis is logarithmic."""
+
 KEYS = {"train.lr": "lr", "train.batch_size": "batch_size", "train.momentum": "momentum"}
 """The columns of keys of the command line that are called otherwise there; a method's strength loses its prefix."""
 
@@ -83,7 +89,8 @@ def _draw(
     study: Study, method: str, runs: pd.DataFrame, cells: pd.DataFrame, metric: str, axes: Sequence[str]
 ) -> Captioned:
     with style.column_style():
-        fig = (_heat_map if len(axes) == 2 else _line)(cells, metric, axes, _look(study, method))
+        draw_axes = _line if len(axes) == 1 else _scatter if _is_sparse(cells, axes) else _heat_map
+        fig = draw_axes(cells, metric, axes, _look(study, method))
         fig.axes[0].set_title(f"{style.method_name(method)} on {study.dataset}")
     counts = sorted({int(n) for n in cells["n"] if n})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
@@ -154,8 +161,8 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
     fig = style.figure(1.9)
     panel = fig.subplots()
     values = _values(cells, key)
-    numbers = all(isinstance(v, int | float | np.number) and v > 0 for v in values)
-    is_log = numbers and max(values) >= 5 * min(values)
+    numbers = _are_positive(values)
+    is_log = numbers and max(values) >= LOG * min(values)
     x = [float(v) for v in values] if numbers else list(range(len(values)))
     by_value = {_id(row[key]): row for row in cells.to_dict("records")}
     rows = [by_value[_id(v)] for v in values]
@@ -163,8 +170,10 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
     style.draw_band(panel, look, band[band["mean"].notna()])
     if is_log:
         panel.set_xscale("log")
-        style.no_minor_ticks(panel)
-    panel.set_xticks(x, [word(v) for v in values])
+        if len(values) <= N_TICKS:
+            style.no_minor_ticks(panel)
+    if not numbers or len(values) <= N_TICKS:
+        panel.set_xticks(x, [word(v) for v in values])
     for at, row in zip(x, rows, strict=True):
         if row["lost"]:
             panel.annotate(
@@ -179,6 +188,35 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
     )  # a setting without a mean has its place too
     panel.margins(x=0.06)
     style.few_ticks(panel)
+    return fig
+
+
+def _are_positive(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float | np.number) and not isinstance(v, bool) and v > 0 for v in values)
+
+
+def _is_sparse(cells: pd.DataFrame, axes: Sequence[str]) -> bool:
+    """Return whether settings are no grid, as those that a sweeper drew, but numbers here and there."""
+    values = [_values(cells, column) for column in axes]
+    return all(map(_are_positive, values)) and 2 * len(cells) < len(values[0]) * len(values[1])
+
+
+def _scatter(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> Figure:
+    across, down = axes
+    fig = style.figure(2.2)
+    panel = fig.subplots()
+    lost, done = cells[cells["mean"].isna()], cells[cells["mean"].notna()]
+    panel.scatter(lost[across], lost[down], marker="x", s=12, color="0.6", linewidths=0.7, zorder=3)
+    points = panel.scatter(
+        done[across], done[down], c=done["mean"], cmap="viridis", marker=look.marker, s=18, zorder=3
+    )
+    best = done[done["best"]]
+    panel.scatter(best[across], best[down], s=60, marker="s", facecolors="none", edgecolors="#D55E00")
+    for column, scale in ((across, panel.set_xscale), (down, panel.set_yscale)):
+        if cells[column].max() >= LOG * cells[column].min():
+            scale("log")
+    panel.set(xlabel=across, ylabel=down)
+    fig.colorbar(points, ax=panel, label=METRICS[metric])
     return fig
 
 
