@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from jacexp.errors import ConfigError
-from jacexp.evaluate import EVALUATIONS, EvaluationError
+from jacexp.evaluate import EVALUATIONS, EvaluationError, check_samples
 from jacexp.evaluate.own import own_evaluation, register_evaluation
 from jacexp.evaluate.settings import Axis, Counts
 from jacexp.evaluate.stored import evaluate_run, matching
 from tests.evaluate.stores import add_run
+from tests.test_readme import ROOT, block_of
 
 
 def shifted(samples, *, shifts: Axis = (0.0, 0.1), mode: Literal["up", "down"] = "up"):
@@ -127,3 +128,18 @@ def test_only_what_is_missing_is_measured(tmp_path, monkeypatch):
     stored = pd.read_csv(tmp_path / "curves.csv")
     assert np.array_equal(stored["value"], [0.1, 0.2])
     assert set(stored["eval"]) == {"mine"}
+
+
+def test_the_function_of_the_documentation_is_the_example_s(samples):
+    names = {}
+    exec(block_of("An evaluation", page="docs/own.md"), names)
+    points = names["contrast"](check_samples(*samples), factors=(1.0, 0.1))
+    assert list(points["value"]) == [1.0, 0.1]
+    example = (ROOT / "examples" / "own_project" / "contrast.py").read_text()
+    assert names["contrast"].__code__.co_code == _function(example, "contrast").__code__.co_code
+
+
+def _function(source, name):
+    names = {}
+    exec(source, names)
+    return names[name]

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import torch
+from torch import nn
 
+from jacexp.store.checkpoint import load_network
 from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify
 from jacexp.train.preview import preview
@@ -120,3 +123,21 @@ def test_a_stack_is_of_one_elementwise_optimiser(configure, capsys):
     cfgs = [configure("+method=none", *TINY, own, f"seed={s}") for s in range(2)]
     assert [len(group) for group in compatible_groups(list(map(identify, cfgs)))] == [1, 1]
     assert "tests.methods.test_optimizers.Scaled are trained one by one, not fused" in capsys.readouterr().out
+
+
+def half_frozen(n_classes: int, in_features: int):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(in_features, 8), nn.ReLU(), nn.Linear(8, n_classes))
+    net[1].requires_grad_(False)
+    return net
+
+
+def test_frozen_weights_stay_and_their_runs_are_not_fused(configure, capsys, tmp_path):
+    """A stack would train them."""
+    words = ("+method=none", *TINY, "model._target_=tests.train.test_optimizers.half_frozen")
+    cfgs = [configure(*words, f"seed={s}") for s in range(2)]
+    assert [len(group) for group in compatible_groups(list(map(identify, cfgs)))] == [1, 1]
+    assert "some of its weights are not to be trained, and a stack trains all" in capsys.readouterr().out
+    job = identify(cfgs[0])
+    before = job.module.net.body[1].weight.clone()
+    run(cfgs[0])
+    assert torch.equal(load_network(job.directory).body[1].weight, before)
