@@ -8,9 +8,12 @@ from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.methods import Recipe
 from jacexp.methods.optimizers import ELEMENTWISE, OptimizerChoice, SchedulerChoice, weight_decay_of
+from jacexp.train.replay import Replayed
 from jacexp.train.stack import StackTraining
 from tests.laws import batch, make
 from tests.networks import network
+from tests.train import test_replay
+from tests.train.tape import tape
 
 N, B, STEPS = 3, 4, 5
 SETTINGS = (
@@ -180,3 +183,20 @@ def test_the_step_schedule_drops_and_the_warm_up_comes_first():
     recipe = Recipe(lr=1.0, schedule="step", gamma=0.1, step_epochs=2, warmup_epochs=3, epochs=8)
     rates = [recipe.lr_at(epoch) for epoch in range(8)]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_replayed_steps_are_the_eager_ones(monkeypatch):
+    """The gradient is recorded, and the optimiser's step taken after it."""
+    stacks = []
+    for record in (tape, None):
+        modules = [make("spec", network("batch_norm", seed=n)) for n in range(N)]
+        for n, module in enumerate(modules):
+            module.seed, module.batch_size = n, B
+            module.recipe = Recipe(lr=0.01 * (n + 1), epochs=4, optimizer=choose("AdamW"))
+        stacks.append(StackTraining(modules, record=record))
+    assert isinstance(stacks[0].step, Replayed)
+    calls = test_replay.count(monkeypatch, stacks[0])
+    means = [test_replay.train(stack, monkeypatch) for stack in stacks]
+    assert len(calls) == 2 * (3 + 1 + 1), "two shapes: warm-up, the eager step, the recording"
+    assert means[0] == means[1]
+    assert torch.equal(stacks[0].weights, stacks[1].weights)
