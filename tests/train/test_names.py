@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from jacexp.errors import DataError
 from jacexp.train.job import identify
 from jacexp.train.run import run
 
@@ -104,4 +105,6 @@ def test_the_same_npz_under_another_path_is_the_same_run(configure, tmp_path):
     assert result["row"]["dataset"] == "toy"
     assert json.loads(result["row"]["data"])["files"][0]["file"] == "toy.npz"
     np.savez(paths[0], **{**arrays, "y_test": (np.arange(9) + 1) % 3})
+    with pytest.raises(DataError, match="the images of toy changed"):
+        jobs[0].prepare()
     assert identify(jobs[0].cfg).directory.id != jobs[1].directory.id
