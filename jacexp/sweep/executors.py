@@ -51,7 +51,7 @@ class Processes:
         waiting = deque((group, 1) for group in groups)
         running: dict[Future[JacexpError | None], tuple[Group, int]] = {}
         threads = str(max(1, cpu_count() // n_jobs))
-        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs, devices_for(groups)) as pool:
+        with environment(OMP_NUM_THREADS=threads), worker_pool(n_jobs, devices=devices_for(groups)) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < n_jobs:

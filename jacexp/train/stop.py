@@ -40,8 +40,8 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def stop_signals() -> Iterator[None]:
-    """Treat SIGTERM and Ctrl-C inside as a request to save and stop; a second Ctrl-C aborts.
+def stop_signals(*signals: signal.Signals) -> Iterator[None]:
+    """Treat SIGTERM and Ctrl-C, or other signals, inside as a request to save and stop; a second Ctrl-C aborts.
 
     Signals that the process ignores stay ignored. Only the main thread can do this, and only the outermost of nested
     uses does; elsewhere it does nothing.
@@ -50,8 +50,8 @@ def stop_signals() -> Iterator[None]:
     if _is_watching or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in SIGNALS}
-    watched = [s for s in SIGNALS if before[s] is not signal.SIG_IGN]
+    before = {s: signal.getsignal(s) for s in signals or SIGNALS}
+    watched = [s for s in before if before[s] is not signal.SIG_IGN]
     try:
         _is_watching = True
         for signum in watched:
@@ -101,12 +101,6 @@ def blocked_signals(*signals: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def request_stop() -> None:
-    """Request a stop as SIGTERM would; any thread may."""
-    global _received
-    _received = signal.SIGTERM
 
 
 def _note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler

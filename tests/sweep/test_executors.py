@@ -73,7 +73,7 @@ def seats_of(pool):
 
 
 def test_each_process_sees_a_gpu_of_its_own_also_one_that_takes_a_dead_one_s_place():
-    with worker_pool(2, ["4", "7"]) as pool:
+    with worker_pool(2, devices=["4", "7"]) as pool:
         until = time.monotonic() + 600
         while len(seats := seats_of(pool)) < 2:
             assert time.monotonic() < until
