@@ -63,7 +63,6 @@ def draw_studies(given: dict[str, str]) -> int:
     axes = [grid.column_of(key) for key in axes]
     metric = settings.get("metric", "val_loss")
     check_names("metric", [metric], grid.METRICS)
-    check_names("eval", evaluations, draw.EVALUATIONS)
     if len(axes) > 2:
         raise ConfigError(
             f"grid={settings['grid']} has {len(axes)} keys, and a figure two axes; name one or two"
@@ -77,6 +76,7 @@ def draw_studies(given: dict[str, str]) -> int:
     found = tidy(store)
     check_columns([*given, *by, *axes], SETTINGS, found.runs)
     runs, points = matching(found, given, SETTINGS, where)
+    check_names("eval", evaluations, [*draw.EVALUATIONS, *sorted(set(found.curves["eval"]) - {"accuracy"})])
     measured = set(points["eval"])
     if lacking := [name for name in evaluations if name not in measured]:
         raise StoreError(
@@ -85,8 +85,7 @@ def draw_studies(given: dict[str, str]) -> int:
     contents: dict[str, bytes] = {}
     said: list[str] = []
     for study in lines.studies(runs, by, methods):
-        wanted = evaluations or draw.EVALUATIONS
-        made, notes = draw.draw(study, points, store, evaluations=wanted, metric=metric, keys=axes)
+        made, notes = draw.draw(study, points, store, evaluations=evaluations, metric=metric, keys=axes)
         contents |= draw.contents(study, made) if made else {}
         said += notes
     for path in write_files(out, contents):

@@ -138,6 +138,15 @@ def test_a_panel_with_fewer_networks_says_so_and_shows_points_that_all_have(tabl
     assert "pgd of Spectral: 2 of its networks" in figure.caption
 
 
+def test_an_evaluation_of_ones_own_has_a_panel_of_its_variable(tables, study):
+    run = tables.run(E, "spec", 0, lam=0.1, **OWN)
+    tables.curve(run, "contrast", {0.5: 0.6, 1: 0.9}, variable="factor")
+    found, points, store = study()
+    (axes,) = figure_of(draw(found, points, store, evaluations=["contrast"])[0], "-curves").figure.axes
+    assert (axes.get_xlabel(), axes.get_title(loc="left")) == ("factor", "contrast")
+    assert curve_of(axes, LOOKS["spec"]).get_ydata() == pytest.approx([60, 90])
+
+
 def test_norms_of_the_jacobian_are_a_number_a_network_and_a_curve(tables, study):
     for method in ("spec", "none"):
         for seed in (0, 1):

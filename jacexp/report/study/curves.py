@@ -54,6 +54,23 @@ JACOBIAN = (
 )
 
 
+def further(curves: pd.DataFrame, known: Sequence[str]) -> list[Axis]:
+    """Make an axis of each evaluation of one's own that is stored, by its variable and statistic."""
+    own = curves[~curves["eval"].isin(known) & (curves["eval"] != "accuracy")]
+    found = own[["eval", "variable", "statistic"]].drop_duplicates().itertuples(index=False, name=None)
+    return [
+        Axis(
+            name,
+            f"{name} {statistic}".strip(),
+            variable,
+            variable,
+            statistic,
+            unit=statistic or "accuracy (%)",
+        )
+        for name, variable, statistic in found
+    ]
+
+
 @dataclass(frozen=True)
 class Panel:
     """The points of one axis."""

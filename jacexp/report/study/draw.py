@@ -12,7 +12,7 @@ from jacexp.report.study import curves, grid, training
 from jacexp.report.study.lines import Study
 
 EVALUATIONS = tuple(dict.fromkeys(axis.evaluation for axis in (*curves.CURVES, *curves.JACOBIAN)))
-"""The evaluations that can be drawn."""
+"""The project's evaluations that can be drawn; those of one's own are, where they are stored."""
 
 
 def draw(
@@ -20,7 +20,7 @@ def draw(
     points: pd.DataFrame,
     store: Store,
     *,
-    evaluations: Sequence[str] = EVALUATIONS,
+    evaluations: Sequence[str] = (),
     metric: str = "val_loss",
     keys: Sequence[str] = (),
 ) -> tuple[list[Captioned], list[str]]:
@@ -30,7 +30,7 @@ def draw(
         study: its runs and lines.
         points: of curves, as `jacexp.results.load` returns them.
         store: where they are from.
-        evaluations: the curves that are wanted.
+        evaluations: the curves that are wanted; empty for all.
         metric: of the grid, one of `grid.METRICS`.
         keys: the columns of the grid's axes; by default what was swept.
 
@@ -40,7 +40,8 @@ def draw(
     Raises:
         ConfigError: for a grid that has more keys than axes.
     """
-    wanted = [[a for a in axes if a.evaluation in evaluations] for axes in (curves.CURVES, curves.JACOBIAN)]
+    groups = ((*curves.CURVES, *curves.further(points, EVALUATIONS)), curves.JACOBIAN)
+    wanted = [[a for a in axes if not evaluations or a.evaluation in evaluations] for axes in groups]
     titles = (("curves", "accuracy under noise and attack"), ("jacobian", "norms of the Jacobian"))
     parts = [(list[Captioned](), list(study.notes))]
     parts += [
