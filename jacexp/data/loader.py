@@ -27,8 +27,9 @@ class Loader:
         seed: seed of order and augmentation.
         shuffle: True to train, in an order of each epoch's own; False to evaluate, in the order of the set.
         device: where the set lies and batches are made.
+        dtype: of a batch's images; bytes are divided by 255 in it.
         augment: transformation of the images, as in `jacexp.data.augment`.
-        tangents: (N, T, C, H, W) float32, computed once; or a function that computes them of each batch,
+        tangents: (N, T, C, H, W), computed once; or a function that computes them of each batch,
             after augmentation.
 
     Raises:
@@ -45,6 +46,7 @@ class Loader:
         seed: int = 0,
         shuffle: bool = True,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
         augment: Augment | None = None,
         tangents: Tensor | Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class Loader:
             raise ValueError(
                 f"x {tuple(x.shape)} {x.dtype} must be uint8 or float32 and as long as y {tuple(y.shape)}"
             )
-        self.device = torch.device(device)
+        self.device, self.dtype = torch.device(device), dtype
         self.x, self.y = x.to(self.device), y.to(self.device)
         self.tangents = tangents.to(self.device) if isinstance(tangents, Tensor) else tangents
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
@@ -71,6 +73,7 @@ class Loader:
             seed=seed,
             shuffle=self.shuffle,
             device=self.device,
+            dtype=self.dtype,
             augment=self.augment,
             tangents=self.tangents,
         )
@@ -146,7 +149,7 @@ def _batches(loaders: Sequence[Loader]) -> Iterator[Batch]:
     for first in range(one.start * one.batch_size, n, one.batch_size):
         turn = slice(first, first + one.batch_size)
         rows = turn if orders is None else orders[:, turn].flatten()
-        x = in_unit_range(_take(one.x, rows), torch.get_default_dtype())
+        x = in_unit_range(_take(one.x, rows), one.dtype)
         if one.augment is not None and draws is not None:
             x = one.augment(x, draws[:, turn].flatten(0, 1))
         tangents = one.tangents

@@ -131,9 +131,9 @@ class Batch(NamedTuple):
     """One batch.
 
     Attributes:
-        x: images, (B, C, H, W) in [0, 1], or vectors, (B, D), in the default dtype of torch (float32).
+        x: images, (B, C, H, W) in [0, 1], or vectors, (B, D), of the type that the network has.
         y: classes, (B,) int64.
-        tangents: (B, T, C, H, W) float32, change of pixel value per unit of each transformation; or None.
+        tangents: (B, T, C, H, W), change of pixel value per unit of each transformation; or None.
     """
 
     x: Tensor

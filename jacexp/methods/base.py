@@ -78,7 +78,12 @@ class RegularizedModule(Training, Declared):
         self._ahead = Ahead(self.draw_ahead, sample_dim=self.sample_dim, batch_size=self.batch_size)
         self.has_dropout = any(isinstance(m, _DropoutNd) and m.p > 0 for m in net.modules())
 
-    def tangents(self, in_shape: tuple[int, ...], device: torch.device) -> Tangents | None:  # noqa: ARG002
+    def tangents(
+        self,
+        in_shape: tuple[int, ...],  # noqa: ARG002  # most methods need none
+        device: torch.device,  # noqa: ARG002
+        dtype: torch.dtype = torch.float32,  # noqa: ARG002
+    ) -> Tangents | None:
         """Make what computes the tangent vectors that the batches must bring along; None for most methods."""
         return None
 

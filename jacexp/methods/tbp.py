@@ -34,9 +34,11 @@ class OfTangents(InvariantBackpropagation):
     precompute: bool = True
 
     @override
-    def tangents(self, in_shape: tuple[int, ...], device: torch.device) -> Tangents:
+    def tangents(
+        self, in_shape: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> Tangents:
         unit, border = self.tangent_unit, self.border
-        return Tangents(in_shape, sigma=self.sigma, unit=unit, border=border, device=device)
+        return Tangents(in_shape, sigma=self.sigma, unit=unit, border=border, device=device, dtype=dtype)
 
 
 class TangentBP(OfTangents):

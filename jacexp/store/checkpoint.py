@@ -67,6 +67,8 @@ def load_network(directory: RunDirectory, checkpoint: str = "last") -> Network:
         _check_target(path, content["network"])
         net = build(**content["network"], mean=state["normalize.mean"], std=state["normalize.std"], seed=0)
         _check_shapes(path, net, state)
+        if state["normalize.mean"].dtype == torch.float64:  # of train.precision=64
+            net.double()
         net.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise StoreError(f"{path} is not a checkpoint of jacexp's ({error!r}); {remedy}") from error
