@@ -60,8 +60,8 @@ def page_of(
     return Page(
         title or "All stored results",
         (*facts, *yours, *([outcome] if outcome else [])),
-        store.notes,
-        (*([f"your results are left out: {store.damage}"] if store.damage else []), *damaged),
+        (*([f"your results are left out: {store.damage}"] if store.damage else []), *store.notes),
+        tuple(damaged),
         papers,
         document("", table, notes, by, versus),
         tuple(part for part in parts if part.figures),
