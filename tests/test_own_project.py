@@ -84,7 +84,8 @@ def test_a_method_of_the_users_package_is_swept_and_says_that_it_is_not_fused(pr
 
 
 def test_the_users_own_part_is_under_thirty_lines():
-    files = [path for path in EXAMPLE.rglob("*") if path.suffix in (".py", ".yaml")]
+    """Network and data; the example's evaluation comes on top."""
+    files = [p for p in EXAMPLE.rglob("*") if p.suffix in (".py", ".yaml") and p.stem != "contrast"]
     lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
     assert len(files) == 3
     assert len(lines) < 30
