@@ -13,15 +13,15 @@ from tests.laws import METHODS
 IDS = {
     "at": "a955d14e5899",
     "fast_at": "bf0e5bf85877",
-    "fast_tbp": "15242c155ff8",
+    "fast_tbp": "d7071ada732e",
     "frob": "6df353c22816",
     "l2": "2f8b96160889",
-    "loss_ibp": "f859cfdc76c8",
+    "loss_ibp": "4d142e9e07cc",
     "none": "889080437f64",
-    "pred_ibp": "a85f8e9740c3",
+    "pred_ibp": "cf0b155e1637",
     "spec": "79cf91f34fb3",
     "spec_bound": "524b1f57b8b2",
-    "tbp": "0425471c66ec",
+    "tbp": "9e5ee16cac1a",
 }
 SHORT = ("data.subset=200", "data.holdout=100", "train.batch_size=20", "train.epochs=3", "train.lr=0.1")
 NONE, SPEC = ("+method=none",), ("+method=spec", "train.precision='64'")
