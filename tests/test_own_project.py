@@ -46,6 +46,7 @@ def test_the_example_trains_and_evaluates_outside_of_the_checkout(project):
     kinds = ("curves", "grid-spec", "grid-loss_ibp", "training")
     assert figures == {f"{slug}.md", *(f"{slug}-{kind}.{end}" for kind in kinds for end in ("png", "pdf"))}
     caption = (folder / "my_results" / "figures" / f"{slug}.md").read_text()
+    assert "contrast: grey + factor * (pixels - grey)" in caption
     assert "n = 2, seeds 0, 1, the best of 2 settings by validation loss. Loss IBP" in caption
     assert "python scripts/evaluate.py eval=jacobian dataset=stripes" in ended.stdout
     report = (folder / "my_results" / "report.html").read_text(encoding="utf-8")
