@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jacexp.data import epoch_order
-from jacexp.errors import JacexpError, StoreError
+from jacexp.errors import ConfigError, JacexpError
 from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
@@ -227,7 +227,7 @@ def test_a_failed_run_is_recorded_and_tried_again(configure, tmp_path, monkeypat
 
 def test_a_results_folder_that_is_a_file_is_named(configure, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file.*cannot be written.*paths\.results=DIR"):
+    with pytest.raises(ConfigError, match=r"file is no folder; name another"):
         run(configure("+method=none", *SHORT, results=tmp_path / "file"))
 
 
