@@ -179,7 +179,7 @@ def _factors(target: str, arguments: str, lr: float, epochs: int) -> tuple[float
 
 
 def weight_decay_of(choice: OptimizerChoice) -> str:
-    """Say what one of PyTorch's optimisers does with its weight decay; nothing where it has none."""
+    """Return what one of PyTorch's optimisers does with its weight decay; nothing where it has none."""
     decay = choice.arguments.get("weight_decay")
     if not decay or choice.type not in ELEMENTWISE:
         return ""

@@ -214,14 +214,12 @@ def unusual(method: str, options: str) -> dict[str, object]:
     Raises:
         StoreError: for options that are not a JSON object.
     """
-    try:
-        pairs = dict(json.loads(options or "{}").items())
-    except (ValueError, AttributeError) as error:
-        raise StoreError(
-            f"runs.csv: the options {options!r} of a {method} run are not a JSON object"
-        ) from error
     usual = switches(method)
-    pairs = {k: v for k, v in FORMERLY.items() if k in usual} | pairs
+    formerly = {k: v for k, v in FORMERLY.items() if k in usual}
+    try:
+        pairs = formerly | json.loads(options or "{}")
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"runs.csv: options {options!r} of {method} are not a JSON object") from error
     return {k: v for k, v in sorted(pairs.items()) if k not in usual or usual[k] != v}
 
 

@@ -22,7 +22,7 @@ class Descent(Protocol):
         """Set the epoch's learning rates; of a network that has diverged, 0."""
 
     def add(self, gradient: Tensor) -> None:
-        """Take gradients (N, P) in, without asking the host for anything."""
+        """Copy gradients (N, P) in, without asking the host for anything."""
 
     def step(self) -> None:
         """Do what is left of a step, on the host."""

@@ -56,7 +56,7 @@ def keep_sources(cfg: DictConfig, directory: RunDirectory) -> None:
 
 
 def changes(runs: Iterable[tuple[DictConfig, RunDirectory]]) -> list[str]:
-    """Say which runs began with other source files than those that are there now.
+    """Return which runs began with other source files than those that are there now.
 
     Args:
         runs: their configurations and directories; begun or not.

@@ -97,7 +97,7 @@ def _begin(folder: str, devices: Sequence[str], seats: Any, orphaned: Callable[[
 
 
 def take_seat(seats: Any) -> int:
-    """Take the first seat of a shared array that no living process has.
+    """Claim the first seat of a shared array that no living process has.
 
     Args:
         seats: a `multiprocessing.Array` of process ids, 0 where nobody ever sat.

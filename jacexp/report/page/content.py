@@ -75,7 +75,7 @@ def _list(words: pd.Series) -> str:
 
 
 def _papers(store: Store) -> tuple[tuple[Document, ...], str]:
-    """Take of the papers' tables and scorecard what has a result."""
+    """Return the parts of the papers' tables and scorecard that have a result."""
     made = documents_of(store, "holdout")
     scorecard = made.documents.pop("scorecard")
     tables = [

@@ -152,7 +152,7 @@ def _panel(study: Study, curves: pd.DataFrame, axis: Axis) -> Panel:
 
 
 def _missing(study: Study, panels: Sequence[Panel], evaluations: Sequence[str]) -> list[str]:
-    """Say which lines an evaluation lacks, with its command, and in one sentence which evaluations all lines lack."""
+    """Return which lines an evaluation lacks, with its command, and in a sentence which ones all lines lack."""
     said, nowhere = [], []
     dataset = study.runs["dataset"].iloc[0]
     for name in evaluations:

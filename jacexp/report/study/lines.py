@@ -67,7 +67,7 @@ class Line:
 
     @property
     def sentence(self) -> str:
-        """Say for a caption which networks these are."""
+        """Return which networks these are, for a caption."""
         seeds = ", ".join(str(int(seed)) for seed in self.runs["seed"])
         setting = "".join(f", {c} = {word(v)}" for c, v in self.searched.items())
         best = f", the best of {self.n_settings} settings by validation loss" if self.n_settings > 1 else ""
@@ -191,7 +191,7 @@ def _key(value: Any) -> tuple[int, float, str]:
 
 
 def _looks(methods: Sequence[str]) -> list[Look]:
-    """Give each line a look: the method's own where it has one line, else one that no other line has."""
+    """Assign each line a look: the method's own where it has one line, else one that no other line has."""
     own = [LOOKS[m] if m in LOOKS and methods.count(m) == 1 else None for m in methods]
     left = iter([look for look in MORE if look not in own])
     return [look or next(left) for look in own]
