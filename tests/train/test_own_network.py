@@ -162,7 +162,7 @@ def test_a_users_yaml_and_package_from_outside_of_the_checkout(tmp_path):
     trained = call("train.py", "--config-dir=conf", *words)
     assert trained.returncode == 0, trained.stderr
     assert ": small, protocol" in trained.stdout
-    (result,) = (tmp_path / "results" / "runs").glob("*/result.json")
+    (result,) = (tmp_path / "my_results" / "runs").glob("*/result.json")
     assert json.loads(result.read_text())["row"]["model"] == "small"
     evaluated = call("scripts/evaluate.py", "eval=accuracy", "model=small", "device=cpu")
     assert evaluated.returncode == 0, evaluated.stderr
