@@ -9,7 +9,7 @@ import pandas as pd
 
 from jacexp.errors import ConfigError, StoreError
 from jacexp.report.markup import Document, Section
-from jacexp.report.schema import Store, read_store, without_duplicates
+from jacexp.report.schema import POINT, Store, read_store, without_duplicates
 from jacexp.store.folders import OWN, REFERENCE, is_reference, results_folder
 from jacexp.store.merge import merge_runs
 
@@ -43,7 +43,7 @@ def read_results(own: Path, reference: Path | None = None, *, may_be_empty: bool
 
 
 def join(yours: Store, reference: Store) -> Store:
-    """Put the user's tables below those of the reference."""
+    """Put the user's tables below those of the reference; what is in both, as in a copied folder, counts once."""
     again = set(yours.runs["run"]) & set(reference.runs["run"])
     notes = [f"run {run} is in both folders; yours counts, with your curves of it" for run in sorted(again)]
     kept = reference.runs[~reference.runs["run"].isin(again)]
@@ -53,8 +53,9 @@ def join(yours: Store, reference: Store) -> Store:
     return Store(
         root=yours.root,
         runs=runs,
-        curves=curves,
-        timing=_stacked(reference.timing, yours.timing),
+        # Of points of the reference's runs, the user has copies at most.
+        curves=curves.drop_duplicates(POINT, ignore_index=True),
+        timing=_stacked(reference.timing, yours.timing).drop_duplicates(ignore_index=True),
         notes=(*reference.notes, *yours.notes, *notes, *alike),
         reference=reference.root,
         yours=mine,

@@ -18,6 +18,9 @@ CONFIG = (
 )
 """The columns of ``runs.csv`` that say what was trained, not what came of it."""
 
+POINT = ("run", "eval", "variable", "value", "statistic", "threat", "settings")
+"""The columns of ``curves.csv`` that say what was measured, not what came of it."""
+
 STATUSES = {"done", "diverged", "failed"}
 
 
@@ -92,8 +95,7 @@ def read_store(root: Path, *, may_be_empty: bool = False) -> Store:
             f"{root / 'runs.csv'}: unknown status {unknown[0]!r}; it is one of {sorted(STATUSES)}"
         )
     runs, notes = without_duplicates(runs)
-    points = ["run", "eval", "variable", "value", "statistic", "threat", "settings"]
-    return Store(root, runs, curves.drop_duplicates(points, keep="last"), timing, tuple(notes))
+    return Store(root, runs, curves.drop_duplicates(POINT, keep="last"), timing, tuple(notes))
 
 
 def without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -1,5 +1,7 @@
 """A user's results beside the reference: one run once, the user's marked, the reference never touched."""
 
+import shutil
+
 import pytest
 
 from jacexp.errors import StoreError
@@ -7,6 +9,7 @@ from jacexp.report.arguments import run
 from jacexp.report.beside import marked, read_results
 from jacexp.report.markup import Document, Section
 from jacexp.report.paper import EXPERIMENTS
+from jacexp.report.schema import read_store
 from jacexp.report.write import write_figures, write_tables
 from jacexp.results import load
 from tests.report.synthetic import Tables
@@ -79,6 +82,23 @@ def test_a_run_that_is_in_both_counts_once_and_as_the_users_with_its_curves(fold
     assert both["train_s"].tolist() == [1.0, 1.0]
     assert not store.curves["run"].isin(store.yours).any()
     assert sum("is in both folders; yours counts" in note for note in store.notes) == 2
+
+
+def test_a_copy_of_the_reference_changes_nothing(folders):
+    """A benchmark's run or a curve that counted twice would make intervals narrower, and verdicts of doubts."""
+    reference, own = folders
+    tables = grown(2)
+    for method in ("spec", "none"):
+        tables.time("lenet", method, 2.0)
+        tables.time("lenet", method, 2.2)
+    shutil.copytree(tables.write(reference), own)
+    alone = read_store(reference)
+    whole = read_results(own, reference)
+    (own / "runs.csv").unlink()
+    for store in (whole, read_results(own, reference)):
+        assert len(store.runs) == len(alone.runs) == 4
+        assert len(store.curves) == len(alone.curves) == 8
+        assert len(store.timing) == len(alone.timing) == 4
 
 
 def test_the_same_settings_under_two_names_count_once(folders):
