@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from jacexp import linearize, matrix_norm, nuclear_bound, singular_values
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, NoRuleError
 from jacexp.jacobian import exact_jacobian
 from jacexp.random import make_generator
 from tests.networks import body, images, normals
@@ -38,6 +38,33 @@ def test_the_error_bounds_how_far_a_value_is_from_the_spectrum():
     distance = (found.values[:, :, None] - sigma[:, None]).abs().amin(dim=2)
     assert (found.error > 1e-3 * sigma[:, :1]).any(), "two rounds must not already have converged"
     assert (distance <= found.error * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_an_iteration_that_ends_early_says_how_far_it_is(max_iter):
+    """Jᵀu = σ v holds at every round, and the error is what is left of J v = σ u."""
+    net, x = nn.Sequential(nn.Flatten(), nn.Linear(128, 30), nn.Tanh(), nn.Linear(30, 20)).double(), images()
+    J = exact_jacobian(net, x).flatten(2)
+    found = singular_values(net, x, k=3, max_iter=max_iter, tol=1e-12, generator=make_generator(1))
+    u, v, sigma = found.left, found.right.flatten(2), found.values[..., None]
+    torch.testing.assert_close(u @ J, sigma * v)
+    torch.testing.assert_close(torch.linalg.vector_norm(v @ J.mT - sigma * u, dim=2), found.error)
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "k", "why"),
+    [
+        ((2, 1, 0.99, 0.98, 1e-3, 1e-3), 2, "further vectors take up values close to the last one asked for"),
+        ((3, 2, 1, 1e-9, 1e-9, 0), 4, "the error is compared with the largest value, not with one that is 0"),
+    ],
+)
+def test_few_rounds_are_enough(spectrum, k, why):
+    layer = nn.Linear(6, 6, bias=False, dtype=torch.float64)
+    turned = [torch.linalg.qr(normals(6, 6)).Q for _ in range(2)]
+    with torch.no_grad():
+        layer.weight.copy_(turned[0] * torch.tensor(spectrum) @ turned[1])
+    found = singular_values(layer, normals(3, 6), k=k, max_iter=8, generator=make_generator(0))
+    assert (found.error <= 1e-3 * found.values[:, :1]).all(), why
 
 
 def test_values_have_the_gradient_of_the_singular_values():
@@ -108,6 +135,32 @@ def test_the_nuclear_bound_is_the_norm_where_the_factors_are_balanced():
     )
 
 
+def test_the_nuclear_bound_is_of_the_outer_network_where_the_inner_one_leads():
+    """Its gradient by central differences, for the inner weights also through the point g(x) of J_h."""
+    inner = nn.Sequential(nn.Linear(5, 6), nn.Tanh()).double()
+    outer = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x = normals(2, 5)
+
+    def bound():
+        halves = exact_jacobian(inner, x), exact_jacobian(outer, inner(x))
+        return sum(J.square().sum() for J in halves) / 2
+
+    weights = [inner[0].weight, outer[0].weight]
+    found = nuclear_bound(inner, outer, x, n_proj=0).sum()
+    torch.testing.assert_close(found, bound())
+    gradients = torch.autograd.grad(found, weights)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        slopes = torch.zeros_like(weight)
+        with torch.no_grad():
+            for i in range(weight.numel()):
+                weight.view(-1)[i] += 1e-5
+                above = bound()
+                weight.view(-1)[i] -= 2e-5
+                slopes.view(-1)[i] = (above - bound()) / 2e-5
+                weight.view(-1)[i] += 1e-5
+        torch.testing.assert_close(gradient, slopes, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -124,11 +177,34 @@ def test_settings_out_of_range_are_refused(settings, message):
         singular_values(body("conv"), images(), **settings)
 
 
-def test_products_that_are_not_finite_are_refused():
-    net = nn.Linear(3, 2)
-    nn.init.constant_(net.weight, float("nan"))
+@pytest.mark.parametrize(("weight", "pixel"), [(float("nan"), 1.0), (1e30, 0.0), (1.0, float("nan"))])
+def test_products_that_are_not_finite_are_refused(weight, pixel):
+    """Of weights, of weights whose product is too large where the logits are 0, and of inputs that a ReLU hides."""
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
+    for p in net.parameters():
+        nn.init.constant_(p, weight)
+    net[1] = nn.Identity() if pixel == 0 else net[1]
     with pytest.raises(ConfigError, match="not finite"):
-        singular_values(net, torch.rand(4, 3))
+        singular_values(net, torch.full((4, 3), pixel))
+
+
+def test_draws_are_the_generators_and_no_others():
+    net, x = body("conv"), images()
+    draws = {
+        "singular_values": lambda g: singular_values(net, x, max_iter=1, generator=g).error,
+        "nuclear_bound": lambda g: nuclear_bound(net[:4], net[4], x, generator=g),
+    }
+    for name, draw in draws.items():
+        first, again, other = (draw(make_generator(seed)) for seed in (0, 0, 1))
+        assert torch.equal(first, again), name
+        assert not torch.equal(first, other), name
+
+
+def test_the_nuclear_bound_takes_its_engine_for_both_factors():
+    smooth, linear = nn.Sequential(nn.Linear(3, 3), nn.Tanh()), nn.Linear(3, 3)
+    for inner, outer in ((smooth, linear), (linear, smooth)):
+        with pytest.raises(NoRuleError, match="Tanh"):
+            nuclear_bound(inner, outer, torch.rand(2, 3), engine="passes")
 
 
 def test_an_unknown_norm_is_refused():
