@@ -49,6 +49,17 @@ def test_distance_to_a_linear_boundary_along_the_directions(std):
     assert (distance >= margins(net, x, y) / steepest).all()
 
 
+def test_a_sample_has_its_directions_whichever_others_are_searched():
+    net, (x, _) = random_linear(64, N_CLASSES), images(70)
+    y = net(x.double() / 255).argmax(dim=1)
+    labels = torch.where(torch.arange(70) % 3 == 0, (y + 1) % N_CLASSES, y)
+    every, some = (
+        boundary(check_samples(net, x, of), n_directions=33, **SEARCH)[1]["distance"] for of in (y, labels)
+    )
+    assert some.isna().tolist() == (labels != y).tolist()
+    assert some.dropna().equals(every[some.notna()])
+
+
 def test_distance_is_the_margin_over_the_norm_where_the_normal_is_a_direction():
     """An image of one pixel has two directions, and the normal is one of them."""
     w, bias = torch.tensor([2.5], dtype=torch.float64), -1.0
@@ -100,10 +111,14 @@ def test_rows_of_fewer_directions_are_what_fewer_directions_give():
         assert alone[alone["variable"] == "n_directions"]["mean"].iloc[-1] == table["mean"][n]
 
 
-def test_tables_agree_with_each_other():
+@pytest.mark.parametrize("tolerance", [TOLERANCE, 1.0])
+def test_tables_agree_with_each_other(tolerance):
+    """Where the tolerance is wider than the spheres are apart, each distance is the radius of a sphere."""
     net, (x, y) = convnet(), images(120, seed=1)
     correct = net(x.double() / 255).argmax(dim=1) == y
-    points, samples = boundary(check_samples(net, x, y), n_directions=32, **(SEARCH | {"max_radius": 0.5}))
+    points, samples = boundary(
+        check_samples(net, x, y), n_directions=32, **(SEARCH | {"max_radius": 0.5, "tolerance": tolerance})
+    )
     assert samples["sample"].tolist() == list(range(120))
     assert samples["correct"].tolist() == correct.tolist()
     assert samples["distance"].isna().tolist() == (~correct).tolist()
@@ -147,3 +162,12 @@ def test_no_correct_sample_gives_empty_statistics():
     assert not samples["correct"].any()
     assert set(points["n"]) == {0}
     assert points["mean"].isna().all()
+
+
+def test_a_mean_that_shrinks_by_less_than_a_twentieth_raises_none():
+    net, (x, _) = random_linear(4, N_CLASSES), images(60, (1, 2, 2))
+    y = net(x.double() / 255).argmax(dim=1)
+    points, _ = boundary(check_samples(net, x, y), n_directions=256, **SEARCH)
+    *_, half, whole = points[points["variable"] == "n_directions"]["mean"]
+    assert 0.95 * half < whole < half
+    assert "few_directions" not in points["check"].iloc[-1]
