@@ -177,6 +177,14 @@ def test_distances_are_drawn_for_the_lowest_seed_that_most_methods_have(tables, 
     assert "No boundary within the largest radius, and in no box: spec 1" in only.caption
 
 
+def test_of_seeds_with_as_many_methods_distances_are_drawn_on_most_images(tables, read):
+    for seed, distances in enumerate(({0: 1.0}, {0: 2.0, 1: 2.0}, {0: 3.0, 1: 3.0})):
+        for method, strength in (("spec", {"lam": 0.1}), ("none", {})):
+            tables.distance(tables.run(FMNIST, method, seed, **strength), distances)
+    (only,) = boundary.draw(read()).figures
+    assert "seed 1 of each method, the 2 test images" in only.caption
+
+
 def test_no_box_is_cut_off_by_the_panel_above(tables, read):
     for e, far in ((KMNIST, 1.0), (FMNIST, 9.0)):
         tables.distance(tables.run(e, "spec", 0, lam=0.1), {0: 0.5, 1: far})

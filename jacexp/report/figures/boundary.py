@@ -1,7 +1,6 @@
 """P2 Figure 4: the distance from test images to the decision boundary, one network a method."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,17 +33,18 @@ def draw(selection: Selection) -> Drawn:
     return collect(drawn)
 
 
-def first_seed(selection: Selection, experiment: Experiment) -> int | None:
-    """Return the seed whose networks are drawn: the lowest for which most methods have distances stored."""
-    stored: Counter[int] = Counter()
-    for run, seed in selection.networks(experiment)["seed"].items():
-        stored[int(seed)] += selection.store.distances_path(str(run)).exists()
-    most = max(stored.values(), default=0)
-    return min(seed for seed, n in stored.items() if n == most) if most else None
+def seed_to_draw(selection: Selection, experiment: Experiment) -> int | None:
+    """Return the seed whose networks are drawn: most methods have distances stored, then on most images; the lowest."""
+    tables = {
+        int(seed): distances_of(selection, experiment, int(seed))
+        for seed in sorted(set(selection.networks(experiment)["seed"]))
+    }
+    measured = [seed for seed, table in tables.items() if len(table.columns)]
+    return max(measured, key=lambda seed: (len(tables[seed].columns), len(tables[seed])), default=None)
 
 
 def _draw(selection: Selection, experiments: Sequence[Experiment], name: str) -> Drawn:
-    seeds = {e: first_seed(selection, e) for e in experiments}
+    seeds = {e: seed_to_draw(selection, e) for e in experiments}
     tables = {e: distances_of(selection, e, seed) for e, seed in seeds.items() if seed is not None}
     papers = experiments[0].n_seeds is not None
     missing = {
