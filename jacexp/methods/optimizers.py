@@ -102,10 +102,20 @@ class OptimizerChoice:
         for p in weights:
             p.grad = torch.zeros_like(p)
         optimizer = self.make(weights, 0.1)
+        losses: list[float] = []
+
+        def closure() -> float:  # where Lightning computes the gradients
+            losses.append(0.0)
+            return losses[-1]
+
         try:
-            optimizer.step()
+            optimizer.step(closure)
         except Exception as error:
             raise ConfigError(f"{OPTIMIZER}: {self} cannot take a step: {_in_a_line(error)}") from error
+        if len(losses) != 1:
+            raise ConfigError(
+                f"{OPTIMIZER}: {self} calls closure {len(losses)} times in step(closure), and not once as PyTorch's do"
+            )
         if not is_plain(optimizer.state_dict()):
             raise ConfigError(
                 f"{OPTIMIZER}: {self} keeps other things than tensors and numbers, which no checkpoint can hold"

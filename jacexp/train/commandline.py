@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from jacexp.errors import ConfigError, JacexpError, did_you_mean
+from jacexp.methods.optim import SCHEDULES
 from jacexp.train.config import METHODS, RunConfig
 from jacexp.train.keys import known_keys, no_such_key
 from jacexp.train.stop import Stopped
@@ -33,11 +34,23 @@ LAUNCHERS = {
 }
 """What Hydra calls the launchers that a user names."""
 
+OPTIONAL = ("model", "logger", "train/optimizer", "hydra/launcher", "hydra/sweeper")
+"""The folders of files that need not be chosen."""
+
 UNREAD = {
     "train.optimizer": ("train.momentum", "train.momentum_form"),
     "train.scheduler": ("train.schedule", "train.gamma", "train.step_epochs"),
 }
 """The keys that nothing reads any more beside others."""
+
+READERS = {"train.gamma": ("exponential", "step"), "train.step_epochs": ("step",)}
+"""The keys that some of the schedules read."""
+
+SWEEPS = re.compile(r"~?grid\..*|hydra[/.](launcher|sweeper)(\..*)?")
+"""The keys that only a sweep reads."""
+
+FLAGS = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-h", "--help", "--hydra-help"}
+"""Hydra's flags that sweep, or show a configuration instead of training."""
 
 NO_NAME = re.compile(r"|null|true|false|[-+.\d]+")
 """What Hydra does not take for the name of a file."""
@@ -69,15 +82,19 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     if "," in chosen or "(" in chosen:
         _refuse_methods(chosen, [a for a in arguments if not a.lstrip("+").startswith("method=")])
     _refuse_unread(pairs)
+    _refuse_unread_schedule(dict(pair[1:] for pair in pairs), pairs)
     for word, key, value in pairs:
         if key in GROUPS and NO_NAME.fullmatch(value):
             raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
+        if key in OPTIONAL and NO_NAME.fullmatch(value):
+            raise ConfigError(f"{word}: there is no such choice; leave {key} out, or name one of its files")
         if key == "grid" and value != "null" and value[:1] != "{":
-            raise ConfigError(f"{word}: write grid=null for no grid, or +grid.KEY=VALUES for one more key")
+            raise ConfigError(f"{word}: write grid=null for no grid, or KEY=VALUES to sweep one more key")
         if key in ("protocol.name", "protocol.paper"):
             raise ConfigError(f"{word} would label runs only; choose a protocol by protocol=NAME")
         if key.startswith("method."):
             _check_hyperparameter(chosen, key, word)
+    _refuse_sweeps(arguments)
     arguments = [_with_full_launcher(word) for word in arguments]
     overrides = [a for a in arguments if a[:1] == "~" or ("=" in a and a[:1] != "-")]
     return overrides + [a for a in arguments if a not in overrides]
@@ -119,6 +136,31 @@ def _refuse_unread(pairs: Sequence[tuple[str, str, str]]) -> None:
         for part, unread in UNREAD.items():
             if key in unread and any(k == part or k.startswith(f"{part}.") for k in keys):
                 raise ConfigError(f"{word}: {part} does not read {key}; leave it out, or give {part} its own")
+
+
+def _refuse_unread_schedule(given: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]) -> None:
+    """Refuse what the schedule that is chosen, or that of the protocol that is, would not read."""
+    file = METHODS.parent / "protocol" / f"{given.get('protocol')}.yaml"
+    stated = OmegaConf.select(OmegaConf.load(file), "train.schedule") if file.exists() else None
+    schedule = given.get("train.schedule", stated)
+    for word, key, _ in pairs:
+        if schedule in SCHEDULES and schedule not in READERS.get(key, SCHEDULES):
+            readers = " and ".join(f"train.schedule={name}" for name in READERS[key])
+            raise ConfigError(f"{word}: the schedule {schedule} does not read it; that is for {readers}")
+
+
+def _refuse_sweeps(arguments: Sequence[str]) -> None:
+    """Refuse what only a sweep reads where there is none, and keys of the grid that Hydra would take apart."""
+    is_run = not FLAGS & {word.partition("=")[0] for word in arguments}
+    for word in arguments:
+        key = word.lstrip("+").partition("=")[0]
+        if is_run and SWEEPS.fullmatch(key):
+            raise ConfigError(f"{word}: only a sweep reads it; add -m")
+        if re.match(r"~?grid\..*\.", key):
+            name = key.partition(".")[2]
+            raise ConfigError(
+                f"{word}: write {name}=VALUE or {name}=VALUES, which take the place of the grid's"
+            )
 
 
 def _refuse_methods(chosen: str, rest: list[str]) -> None:
@@ -172,8 +214,9 @@ def in_one_line(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        near = did_you_mean(name, error.options)
-        return f"{group}={name}: there is no such choice{near}; {group} is one of {', '.join(error.options)}"
+        names = list(LAUNCHERS) if group == "hydra/launcher" else error.options
+        near = did_you_mean(name.lower(), names)
+        return f"{group}={name}: there is no such choice{near}; {group} is one of {', '.join(names)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as KEY=VALUE"
     if "--multirun" in str(error):

@@ -26,5 +26,5 @@ def test_train_py_reads_the_short_names_and_leaves_others_alone():
     for name in NAMES:
         words = checked_arguments(["+method=none", f"hydra/launcher={name}", "-m"])
         assert words == ["+method=none", f"hydra/launcher=jacexp_{name}", "-m"]
-    assert checked_arguments(["hydra/launcher=joblib"]) == ["hydra/launcher=jacexp_processes"]
-    assert checked_arguments(["hydra/launcher=basic"]) == ["hydra/launcher=basic"]
+    assert checked_arguments(["hydra/launcher=joblib", "-m"]) == ["hydra/launcher=jacexp_processes", "-m"]
+    assert checked_arguments(["hydra/launcher=basic", "-m"]) == ["hydra/launcher=basic", "-m"]

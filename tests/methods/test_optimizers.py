@@ -137,12 +137,22 @@ class Keeper(torch.optim.SGD):
 
 
 class Needy(torch.optim.SGD):
-    def step(self, closure):
+    def step(self, closure, loss):
         closure()
 
 
+class Deaf(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step()
+
+
 @pytest.mark.parametrize(
-    ("kind", "why"), [(Keeper, "which no checkpoint can hold"), (Needy, "cannot take a step")]
+    ("kind", "why"),
+    [
+        (Keeper, "which no checkpoint can hold"),
+        (Needy, "cannot take a step"),
+        (Deaf, r"calls closure 0 times in step\(closure\)"),
+    ],
 )
 def test_what_cannot_go_on_or_step_is_refused_before_the_training(kind, why):
     choice = OptimizerChoice.checked(f"{__name__}.{kind.__name__}", {})

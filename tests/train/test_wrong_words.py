@@ -57,10 +57,14 @@ UNKNOWN = {
     "train={lr:1,foo:2}": "train.foo: there is no such key",
     "+method.lamda=1": "+method.lamda=1: method spec takes method.lam,",
     "method.beta=1": "method.beta=1: method spec takes method.lam,",
-    "+grid.depth=1": "grid.depth: there is no such key",
-    "+grid.seed.x=1": "grid.seed={'x': 1} must be values",
+    "+grid.depth=1": "+grid.depth=1: only a sweep reads it; add -m",
+    "+grid.seed.x=1": "+grid.seed.x=1: only a sweep reads it; add -m",
     "+logger.foo=1": "names no class; choose logger=csv, tensorboard, wandb or mlflow",
-    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",
+    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs=2: only a sweep reads it; add -m",
+    "hydra/launcher=fused": "hydra/launcher=fused: only a sweep reads it; add -m",
+    "protocol=own train.gamma=0.5": "train.gamma=0.5: the schedule cosine does not read it; that is for train",
+    "train.schedule=constant train.gamma=0.5": "train.gamma=0.5: the schedule constant does not read it",
+    "train.schedule=exponential train.step_epochs=5": "the schedule exponential does not read it; that is for",
 }
 """Keys that nobody would read."""
 
@@ -208,10 +212,12 @@ WORDS = {
     "+method=spec a==b": "a==b: cannot be read as KEY=VALUE",
     "+method=spec ~seed": "~seed: a key cannot be removed",
     "+method=spec ~grid": "~grid: a key cannot be removed",
-    "+method=spec ~grid.depth": "grid.depth",
+    "+method=spec ~grid.depth": "~grid.depth: only a sweep reads it; add -m",
+    "+method=spec logger=null": "logger=null: there is no such choice; leave logger out",
+    "+method=spec train/optimizer=": "train/optimizer=: there is no such choice; leave train/optimizer out",
+    "+method=spec train/optimizer=AdamW": "train/optimizer=AdamW: there is no such choice (did you mean adamw?)",
     "+method=spec --dry": "--dry tells what a sweep would train: add -m",
     "+method=spec seed=0 grid=foo": "grid=foo: write grid=null for no grid",
-    "+method=spec hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice; hydra/launcher is one of",
 }
 """Whole command lines."""
 
@@ -229,10 +235,14 @@ SWEEPS = {
     "+train.optimizer=adam": "+train.optimizer=adam: choose train/optimizer=NAME",
     "train/optimizer=adamw train.optimizer.lr=0.1,0.2": "train.optimizer.lr: the learning rate is train.lr",
     "+grid.depth=range(2)": "grid.depth: there is no such key",
+    "~grid.depth": "grid.depth",
+    "+grid.train.lr='0.1,0.2'": "write train.lr=VALUE or train.lr=VALUES, which take the place of the grid's",
+    "~grid.method.lam": "write method.lam=VALUE or method.lam=VALUES",
+    "hydra/launcher=null": "hydra/launcher=null: there is no such choice",
     "dataset=npz dataset.path=nowhere.npz": "nowhere.npz cannot be read",
     "paths.results=/dev/null": "paths.results=/dev/null is no folder; name another",
     "+hydra.foo=1": "hydra.foo: there is no such key",
-    "hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice",
+    "hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice (did you mean fused?)",
     "hydra/launcher=basic": "hydra/launcher: choose sequential, fused, processes,",
     "hydra/sweeper=nevergrad": "hydra/sweeper=nevergrad: there is no such choice",
     "hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
