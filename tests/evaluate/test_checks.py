@@ -21,7 +21,15 @@ def test_flags_are_joined_without_those_that_are_not_raised():
 
 @pytest.mark.parametrize(
     ("attack_only", "noise_only", "raised"),
-    [(0, 0, False), (0, 50, False), (9, 0, False), (10, 0, True), (60, 40, False), (66, 34, True)],
+    [
+        (0, 0, False),
+        (0, 50, False),
+        (9, 0, False),
+        (10, 0, True),
+        (60, 40, False),
+        (64, 36, False),
+        (66, 34, True),
+    ],
 )
 def test_weaker_than_noise_needs_three_deviations_of_a_coin(attack_only, noise_only, raised):
     flag = weaker_than_noise(*outcomes(100, attack_only, noise_only))
@@ -63,6 +71,10 @@ def test_cross_checks_mark_the_attack_that_is_weaker_than_it_should_be():
         + curve("close", "square", {1000: 400})
         + curve("other ball", "pgd", {40: 600})
         + curve("other ball", "square", {1000: 100}, delta=0.2)
+        + curve("two balls", "pgd", {40: 600})
+        + curve("two balls", "square", {1000: 400})
+        + curve("two balls", "pgd", {80: 100}, delta=0.2)
+        + curve("two balls", "square", {2000: 300}, delta=0.2)
         + [
             {
                 "run": "masked",
@@ -81,6 +93,7 @@ def test_cross_checks_mark_the_attack_that_is_weaker_than_it_should_be():
     assert marked[["run", "eval", "value", "check"]].to_numpy().tolist() == [
         ["masked", "pgd", 40, "zero_gradient=20;black_box_stronger"],
         ["masked", "autoattack", 0, "weaker_than_pgd"],
+        ["two balls", "pgd", 40, "black_box_stronger"],
     ]
     pd.testing.assert_frame_equal(cross_checks(checked), checked)
 
