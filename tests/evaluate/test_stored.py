@@ -4,14 +4,19 @@ import csv
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from jacexp.data import load
 from jacexp.errors import ConfigError, StoreError
 from jacexp.evaluate import stored
+from jacexp.evaluate.points import points as made
+from jacexp.evaluate.registry import Outcome, find
 from jacexp.evaluate.stored import evaluate_run, matching
 from jacexp.models import Network, Normalize
+from jacexp.store.checkpoint import load_network
 from jacexp.store.tables import CURVES
 from tests.evaluate.stores import add_run
 
@@ -84,6 +89,24 @@ def test_new_points_and_new_settings_are_measured_and_old_points_are_not(one):
     assert [float(p["value"]) for p in points(results, eval="white_noise")] == [0, 0.1, 0.2, 0, 0.1]
 
 
+def test_a_later_attack_flags_the_point_that_is_stored(one, monkeypatch):
+    """The flag is a further row of the old point, and the last row of a point counts."""
+    results, run = one
+    left = {"pgd": ("steps", 10, 300), "square": ("queries", 100, 100)}
+
+    def attacked(name, *_, dataset, progress, **settings):
+        variable, value, n_correct = left[name]
+        row = {"variable": variable, "value": value, "n": 360, "n_correct": n_correct}
+        told = find(name).stored_settings(find(name).settings(dataset, settings))
+        return Outcome(made([row], threat="Linf").assign(settings=told), None)
+
+    monkeypatch.setattr(stored, "evaluate", attacked)
+    assert evaluate_run(results, run, "pgd", {"steps": [10]}) == 1
+    assert evaluate_run(results, run, "square", {"queries": [100]}) == 1
+    assert [row["check"] for row in points(results, eval="pgd")] == ["", "black_box_stronger"]
+    assert len(points(results, eval="square")) == 1
+
+
 def test_an_evaluation_without_an_axis_is_done_once(one):
     results, run = one
     assert evaluate_run(results, run, "accuracy", {}) == 1
@@ -128,9 +151,29 @@ def test_an_interrupted_evaluation_leaves_no_file_behind(one):
 
 
 def test_distances_are_stored_beside_the_points(one):
+    """Every image that is classified correctly, also where no boundary was found."""
     results, run = one
-    assert evaluate_run(results, run, "boundary", {"n_directions": 4, "n_samples": 30}) > 0
-    assert [p.name for p in (results / "samples").iterdir()] == [f"boundary-{run.directory.id}.csv.gz"]
+    settings = {"n_directions": 4, "n_samples": 30, "max_radius": 1.0}
+    assert evaluate_run(results, run, "boundary", settings) > 0
+    (path,) = (results / "samples").iterdir()
+    assert path.name == f"boundary-{run.directory.id}.csv.gz"
+    digits, net = load("digits"), load_network(run.directory)
+    right = net(digits.x_test[:30] / 255).argmax(dim=1) == digits.y_test[:30]
+    table = pd.read_csv(path)
+    assert table["index"].tolist() == right.nonzero()[:, 0].tolist()
+    assert (table["found"] == 0).any()
+    assert np.isinf(table["distance"]).tolist() == (table["found"] == 0).tolist()
+
+
+def test_the_checkpoint_that_the_run_names_is_evaluated(tmp_path):
+    """Of a run that keeps its best epoch, that is another network than the last."""
+    best, last = add_run(tmp_path, seed=0, checkpoint="best"), add_run(tmp_path, seed=1)
+    content = torch.load(last / "last.ckpt", weights_only=True)
+    torch.save(content | {"run": best.id}, best / "best.ckpt")
+    for run in matching(tmp_path, {}):
+        evaluate_run(tmp_path, run, "accuracy", {})
+    of_best, of_last = points(tmp_path)
+    assert of_best["mean"] == of_last["mean"]
 
 
 @pytest.mark.parametrize(
