@@ -219,6 +219,8 @@ class RegularizedModule(Training, Declared):
         (means,) = self.sums.means()
         counts = self.val_sums.counts() if self.val_sums else {}
         self.log_dict({f"train_{name}": value for name, value in means.items()})
+        if counts:
+            counts["accuracy"] = counts["n_correct"] / counts["n"]
         self.log_dict({f"val_{name}": value for name, value in counts.items()})
 
     @override

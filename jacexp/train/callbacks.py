@@ -3,11 +3,15 @@
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
 
 from jacexp.errors import ConfigError
 from jacexp.methods.optimizers import is_plain
+from jacexp.methods.sums import NAMES
 from jacexp.targets import checked_arguments, imported
+
+MONITORED = (*(f"train_{name}" for name in NAMES), "val_loss", "val_accuracy", "val_n", "val_n_correct")
+"""What callbacks are told of an epoch."""
 
 
 def own_callbacks(cfg: DictConfig) -> dict[str, dict[str, Any]]:
@@ -45,7 +49,7 @@ def make_callbacks(cfg: DictConfig) -> dict[str, Callback]:
         The callbacks by name.
 
     Raises:
-        ConfigError: if a class refuses its arguments.
+        ConfigError: if a class refuses its arguments, or stops early by a number that there is not.
     """
     return {name: _made(part, f"callbacks.{name}") for name, part in own_callbacks(cfg).items()}
 
@@ -63,4 +67,6 @@ def _made(part: dict[str, Any], key: str) -> Callback:
         raise ConfigError(
             f"{key}: its state_dict has other things than tensors and numbers, so it cannot go on"
         )
+    if isinstance(callback, EarlyStopping) and callback.monitor not in MONITORED:
+        raise ConfigError(f"{key}.monitor={callback.monitor} is not one of {', '.join(MONITORED)}")
     return callback

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import pytorch_lightning as pl
 
+from jacexp.train.callbacks import MONITORED
 from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify
 from jacexp.train.run import run
@@ -40,6 +41,24 @@ class Counter(pl.Callback):
 
     def load_state_dict(self, state):
         self.n = state["n"]
+
+
+class Listener(pl.Callback):
+    """Keeps what it could monitor."""
+
+    told: ClassVar[dict[str, float]] = {}
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.told.update({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+def test_callbacks_may_monitor_what_early_stopping_is_allowed(configure, monkeypatch):
+    monkeypatch.setattr(Listener, "told", {})
+    listener = "callbacks.x._target_=tests.train.test_callbacks.Listener"
+    run(configure("+method=none", *TINY, listener, "train.epochs=2"))
+    assert set(Listener.told) == set(MONITORED)
+    accuracy = Listener.told["val_n_correct"] / Listener.told["val_n"]
+    assert Listener.told["val_accuracy"] == pytest.approx(accuracy, rel=1e-6), "float32"
 
 
 def test_a_callback_is_told_and_goes_on_from_its_state(configure, monkeypatch):

@@ -181,6 +181,7 @@ BESIDE = {
     f"{CALL}pytorch_lightning.callbacks.EarlyStoping callbacks.x.monitor=val_loss": "(did you mean EarlyStopping?)",
     f"{CALL}pytorch_lightning.callbacks.EarlyStopping": "callbacks.x.monitor is missing",
     f"{CALL}pytorch_lightning.callbacks.EarlyStopping callbacks.x.monitor=a callbacks.x.mode=up": "cannot be made",
+    f"{CALL}pytorch_lightning.callbacks.EarlyStopping callbacks.x.monitor=val_los": "=val_los is not one of train_loss",
     f"{CALL}pytorch_lightning.callbacks.ModelCheckpoint": "jacexp keeps the checkpoints",
 }
 """Loggers and callbacks that are none."""
