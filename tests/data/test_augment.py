@@ -94,6 +94,21 @@ def test_a_turn_of_an_oblong_image_keeps_distances():
     torch.testing.assert_close(affine(x, angle=math.pi / 2), expected)
 
 
+def test_a_slope_is_shifted_turned_and_then_scaled_along_each_axis():
+    """A plane a X + b Y shows, at p, a X' + b Y' with (X', Y') = R(−angle) · p / scale − shift; bilinear is exact."""
+    rows, columns = torch.arange(9.0).double() - 4, torch.arange(15.0).double() - 7
+    Y, X = torch.meshgrid(rows, columns, indexing="ij")
+    angle, (shift_x, shift_y), (scale_x, scale_y) = 0.3, (0.5, -0.25), (1.4, 0.8)
+    draws = torch.tensor([[shift_x, shift_y, scale_x, scale_y, angle]], dtype=torch.float64)
+    shown = Affine()((2 * X + 3 * Y)[None, None], draws)[0, 0]
+    cos, sin = math.cos(angle), math.sin(angle)
+    x = cos * X / scale_x + sin * Y / scale_y - shift_x
+    y = -sin * X / scale_x + cos * Y / scale_y - shift_y
+    inside = (x.abs() <= 7) & (y.abs() <= 4)
+    assert inside.sum() > 60
+    torch.testing.assert_close(shown[inside], (2 * x + 3 * y)[inside])
+
+
 @pytest.mark.parametrize(("law", "lowest", "median"), [("log_uniform", 1 / 1.4, 1.0), ("uniform", 0.7, 1.05)])
 def test_affine_draws_fill_their_ranges(generator, law, lowest, median):
     n = 20_000

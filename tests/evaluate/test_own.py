@@ -39,6 +39,11 @@ def elsewhere(samples, *, steps: Counts = (0, 1)):
     return shifted(samples, shifts=[s + 1 for s in steps])
 
 
+def incomplete(samples, *, shifts: Axis = (0.0, 0.1)):
+    """Leave out the last point."""
+    return shifted(samples, shifts=shifts[:-1])
+
+
 def nothing(): ...
 def bare(samples, *, a=1): ...
 def positional(samples, a: int = 1): ...
@@ -80,8 +85,9 @@ def test_points_are_those_of_its_own_axis_or_of_the_user(samples):
 def test_what_is_no_point_is_refused(samples, what, why):
     with pytest.raises(EvaluationError, match=why):
         measure("plain", samples, what=what)
-    with pytest.raises(EvaluationError, match="other values than the points"):
-        measure("elsewhere", samples)
+    for target in ("elsewhere", "incomplete"):
+        with pytest.raises(EvaluationError, match="other values than the points"):
+            measure(target, samples)
     assert list(measure("plain", samples)["mean"]) == [1.5]
 
 

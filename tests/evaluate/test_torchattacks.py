@@ -8,6 +8,7 @@ import torchattacks
 
 from jacexp.evaluate import autoattack, autoattack_quick, check_samples, pgd, square
 from jacexp.evaluate.frozen import EvaluationError
+from jacexp.evaluate.torchattacks import correct_under
 from jacexp.random import make_generator
 from tests.evaluate.nets import convnet, images, random_linear
 
@@ -27,6 +28,19 @@ def library_count(make, net, x, y, stream, chunk):
             attack = make(seed=make_generator(0, stream, number).initial_seed())
             correct += int((net(attack(part, labels)).argmax(dim=1) == labels).sum())
     return correct
+
+
+def test_each_chunk_has_a_seed_of_its_own():
+    net, x, y = small()
+    seeds = []
+
+    def attack(library, seen, seed):
+        seeds.append(seed)
+        return library.VANILA(seen)
+
+    correct_under(check_samples(net, x, y), attack, chunk=40, seed=7, stream="square")
+    assert seeds == [make_generator(7, "square", number).initial_seed() for number in range(3)]
+    assert len(set(seeds)) == 3
 
 
 def test_square_has_the_counts_of_torchattacks():

@@ -64,7 +64,10 @@ def test_one_run_is_merged_without_a_look_at_the_others(results, monkeypatch):
 
 def test_rows_of_runs_that_are_gone_stay_to_the_byte(results):
     merge_runs(results)
-    gone = b'gone,"of another\nline, and a ""quote""",' + b"," * (len(RUNS) - 3) + b"now\r\n"
+    # Within the quotes a line begins as the record of another run does.
+    gone = (
+        b'gone,"of another\n' + IDS[1].encode() + b', and a ""quote""",' + b"," * (len(RUNS) - 3) + b"now\r\n"
+    )
     (results / "runs.csv").write_bytes(content(results) + gone)
     add(results, IDS[1], lam=0.25)
     merge_runs(results)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jacexp.errors import StoreError
-from jacexp.store.runs import RunDirectory, write_json
+from jacexp.store.runs import RunDirectory, run_id, write_json
 from tests.results import result
 
 RUN = "0123456789ab"
@@ -31,9 +31,25 @@ FOREIGN = {
     "a missing column": (json.dumps(without("momentum")), "another version .* column momentum"),
     "a missing count": (json.dumps(without("n_val")), "another version .* column n_val"),
     "a text as a count": (json.dumps(result(RUN, n_val="many")), "damaged, for n_val is 'many'"),
+    "a fraction as a count": (json.dumps(result(RUN, n_val=1.5)), "damaged, for n_val is 1.5"),
     "an empty count": (json.dumps(result(RUN, n_val_correct=None)), "damaged, for n_val_correct is None"),
     "no images": (json.dumps(result(RUN, n_val=0)), "damaged, for n_val is 0"),
 }
+
+
+def test_a_run_is_named_by_its_configuration_in_whatever_order():
+    """SHA-256 of {"a":1,"b":[2.5,null]}, 12 digits; another name would lose every stored run."""
+    assert run_id({"b": [2.5, None], "a": 1}) == run_id({"a": 1, "b": [2.5, None]}) == "fbb68c4db7e0"
+    assert run_id({"a": 1, "b": [2.5, 0]}) != run_id({"a": 1, "b": [2.5, None]})
+
+
+@pytest.mark.parametrize(("status", "is_over"), [("done", True), ("diverged", True), ("failed", False)])
+def test_a_run_that_failed_is_tried_again_and_one_that_diverged_is_not(tmp_path, status, is_over):
+    directory = RunDirectory(tmp_path / RUN)
+    directory.path.mkdir()
+    write_json(directory / "result.json", result(RUN, status))
+    assert directory.result() == result(RUN, status)
+    assert directory.over() == (result(RUN, status) if is_over else None)
 
 
 @pytest.mark.parametrize(("content", "says"), FOREIGN.values(), ids=FOREIGN)
