@@ -18,7 +18,7 @@ The best setting is that with the lowest mean validation loss, of those with the
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
@@ -76,7 +76,8 @@ def draw_studies(given: dict[str, str]) -> int:
     found = tidy(store)
     check_columns([*given, *by, *axes], SETTINGS, found.runs)
     runs, points = matching(found, given, SETTINGS, where)
-    check_names("eval", evaluations, [*draw.EVALUATIONS, *sorted(set(found.curves["eval"]) - {"accuracy"})])
+    stored = sorted({*found.curves["eval"]} - {"accuracy", *draw.EVALUATIONS})
+    check_names("eval", evaluations, [*draw.EVALUATIONS, *stored])
     measured = set(points["eval"])
     if lacking := [name for name in evaluations if name not in measured]:
         raise StoreError(
@@ -102,7 +103,7 @@ def _list(settings: dict[str, str], key: str) -> list[str]:
     return words
 
 
-def check_names(key: str, names: Sequence[str], known: Sequence[str]) -> None:
+def check_names(key: str, names: Sequence[str], known: Collection[str]) -> None:
     """Refuse names that are not there.
 
     Raises:

@@ -190,7 +190,7 @@ def summary(
             row |= {"pairs": d.n, "difference": d.mean, "difference_low": d.low, "difference_high": d.high}
         rows.append(row)
     types = {name: runs[name].dtype for name in by}  # whole numbers stay whole beside empty cells
-    return pd.DataFrame(rows).astype(types), _notes(groups)
+    return pd.DataFrame(rows).astype(types), _notes(runs, groups)
 
 
 def _column_of(versus: str, groups: Sequence[Group]) -> tuple[str, Any]:
@@ -203,7 +203,7 @@ def _column_of(versus: str, groups: Sequence[Group]) -> tuple[str, Any]:
     raise ConfigError(f"versus={versus} is the value of no group; there are {', '.join(values)}")
 
 
-def _notes(groups: Sequence[Group]) -> list[str]:
+def _notes(runs: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     notes = [
         f"run {run} ({label(group.key)}, seed {seed}) {status}"
         for group in groups
@@ -213,6 +213,10 @@ def _notes(groups: Sequence[Group]) -> list[str]:
         notes.append(
             f"a mean is over runs that differ in {', '.join(mixed)}: add these to by=, or choose a value"
         )
+    if unlike := _of_several_contents(runs[runs["status"] == "done"]):
+        notes.append(
+            f"different data are called {', '.join(unlike)}: choose by run=, or give each a name of its own"
+        )
     if any((g.runs["select"] == "paper").any() for g in groups):
         notes.append(
             "runs with select=paper are validated on the test images, so none of them is marked as the best"
@@ -220,6 +224,14 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     if len({g.accuracy.n for g in groups}) > 1:
         notes.append("the groups have different numbers of runs: their means are not over the same seeds")
     return notes
+
+
+def _of_several_contents(runs: pd.DataFrame) -> list[str]:
+    """Name the data sets whose runs read different files, though name and arguments are the same."""
+    files = runs["data"].map(lambda data: json.dumps(json.loads(data).get("files"), sort_keys=True))
+    called = [runs[c] for c in runs.columns if c == "dataset" or c.startswith("dataset.")]
+    n_contents = files.groupby(called, dropna=False).nunique()
+    return sorted(set(n_contents[n_contents > 1].index.get_level_values("dataset")))
 
 
 def label(key: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Groups of runs: numbers worked out by hand, the best by validation alone, and pairs by seed."""
 
+import json
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from jacexp.report.summary import document, summary
 from jacexp.results import load
 
 FMNIST = EXPERIMENTS["P2"][2]
+COUNTS = "the groups have different numbers of runs: their means are not over the same seeds"
 T2 = 4.302652729911275
 """t(0.975; 2)"""
 
@@ -108,6 +110,18 @@ def test_what_a_mean_mixes_is_said_and_cannot_be_paired(tables, rows):
     assert notes == ["a mean is over runs that differ in lr: add these to by=, or choose a value"]
     with pytest.raises(ConfigError, match=r"method spec has several of seed 0; add .* to by=: lr"):
         rows("method", versus="none")
+
+
+def test_different_data_of_one_name_are_named(tables, rows):
+    for seed, content in enumerate("aab"):
+        data = json.dumps({"files": [{"sha256": content}], "split": {"n_val": seed}})
+        tables.run(FMNIST, "none", seed, dataset="mine" if content == "b" else "shapes", data=data)
+    assert rows("dataset", "method")[1] == [COUNTS], "each has its own"
+    tables.run(FMNIST, "none", 3, dataset="shapes", data=data)
+    assert rows("dataset", "method")[1] == [
+        "different data are called shapes: choose by run=, or give each a name of its own",
+        COUNTS,
+    ]
 
 
 def test_a_baseline_that_is_not_there_is_one_clear_error(tables, rows):
