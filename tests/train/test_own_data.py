@@ -74,7 +74,7 @@ KEYS = {
 def test_a_wrong_key_is_refused_in_one_line(configure, word):
     words = [w for w in VECTORS if "model" not in word or "model" not in w]
     with pytest.raises(JacexpError) as refused:
-        identify(configure("+method=none", *words, word))
+        identify(configure("+method=none", *words, word)).prepare()
     assert KEYS[word] in str(refused.value)
 
 

@@ -127,7 +127,7 @@ def test_momentum_is_an_average_and_the_learning_rate_falls_each_epoch():
     layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.ones_(layer.weight)
     w, v = 1.0, 0.0
-    optimizer = average.optimizer(layer)
+    optimizer = average.make_optimizer(layer)
     for epoch in range(4):
         optimizer.param_groups[0]["lr"] = average.step_size(epoch)
         for _ in range(3):
