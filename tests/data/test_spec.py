@@ -26,6 +26,16 @@ def test_channel_statistics_are_numpys(color):
     np.testing.assert_allclose(std.flatten(), x.std((0, 2, 3)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 4), (3,)])
+def test_statistics_of_floats_are_numpys(shape):
+    """Of few values, where the unbiased deviation is another."""
+    made = make_split(torch.rand(4, *shape, generator=torch.Generator().manual_seed(0)))
+    mean, std = made.mean_std()
+    axes = (0, 2, 3)[: len(shape)]
+    np.testing.assert_allclose(mean.flatten(), made.x_train.double().numpy().mean(axes), rtol=1e-6)
+    np.testing.assert_allclose(std.flatten(), made.x_train.double().numpy().std(axes), rtol=1e-6)
+
+
 def test_pixel_mean_is_numpys_and_no_deviation_is_one(color):
     mean, std = color.mean_std(mean="pixel", std="none")
     np.testing.assert_allclose(mean, (color.x_train.numpy() / 255).mean(0), rtol=1e-6)

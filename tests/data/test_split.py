@@ -53,6 +53,17 @@ def test_a_subset_is_drawn_with_the_seed_and_validated_outside_of_it(images):
     assert set(rows_of(made[0].x_train)) != set(rows_of(made[2].x_train))
 
 
+def test_the_draws_of_subsets_and_of_what_is_held_out_are_those_of_stored_runs():
+    """Two streams of their own: with others, a stored validation loss would be of other images."""
+    x = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
+    y = torch.arange(20) % 2
+    set_of_20 = ImageSet("made", x, y, x[:2], y[:2], 2, {})
+    held_out = split(set_of_20, seed=3, holdout=4).x_val
+    subset = split(set_of_20, seed=3, subset=4).x_train
+    assert held_out.flatten().tolist() == [0, 3, 16, 6]
+    assert subset.flatten().tolist() == [10, 13, 16, 8]
+
+
 def test_subsets_of_a_seed_are_nested(images):
     small, large = (rows_of(split(images, seed=3, subset=n).x_train) for n in (10, 150))
     assert large[:10] == small
