@@ -215,9 +215,8 @@ def unusual(method: str, options: str) -> dict[str, object]:
         StoreError: for options that are not a JSON object.
     """
     usual = switches(method)
-    formerly = {k: v for k, v in FORMERLY.items() if k in usual}
     try:
-        pairs = formerly | json.loads(options or "{}")
+        pairs = {k: v for k, v in FORMERLY.items() if k in usual} | json.loads(options or "{}")
     except (ValueError, TypeError) as error:
         raise StoreError(f"runs.csv: options {options!r} of {method} are not a JSON object") from error
     return {k: v for k, v in sorted(pairs.items()) if k not in usual or usual[k] != v}
