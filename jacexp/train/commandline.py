@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from jacexp.errors import ConfigError, JacexpError, did_you_mean
-from jacexp.methods.optim import SCHEDULES
 from jacexp.train.config import METHODS, RunConfig
 from jacexp.train.keys import known_keys, no_such_key
 from jacexp.train.stop import Stopped
@@ -42,9 +41,6 @@ UNREAD = {
     "train.scheduler": ("train.schedule", "train.gamma", "train.step_epochs"),
 }
 """The keys that nothing reads any more beside others."""
-
-READERS = {"train.gamma": ("exponential", "step"), "train.step_epochs": ("step",)}
-"""The keys that some of the schedules read."""
 
 SWEEPS = re.compile(r"~?grid\..*|hydra[/.](launcher|sweeper)(\..*)?")
 """The keys that only a sweep reads."""
@@ -82,7 +78,6 @@ def checked_arguments(arguments: list[str]) -> list[str]:
     if "," in chosen or "(" in chosen:
         _refuse_methods(chosen, [a for a in arguments if not a.lstrip("+").startswith("method=")])
     _refuse_unread(pairs)
-    _refuse_unread_schedule(dict(pair[1:] for pair in pairs), pairs)
     for word, key, value in pairs:
         if key in GROUPS and NO_NAME.fullmatch(value):
             raise ConfigError(f"{word}: there is no such choice; {key} is one of {', '.join(GROUPS[key])}")
@@ -126,7 +121,7 @@ def _refuse_repetitions(pairs: Sequence[tuple[str, str, str]]) -> None:
 
 
 def _refuse_unread(pairs: Sequence[tuple[str, str, str]]) -> None:
-    """Refuse an optimiser by its bare name, and what the optimiser or the schedule that is chosen would not read."""
+    """Refuse an optimiser by its bare name, and what the class that is chosen in a key's place would not read."""
     keys = [key.replace("train/", "train.") for _, key, _ in pairs]
     for word, key, value in pairs:
         if key in ("train.optimizer", "train.scheduler") and value[:1] != "{":
@@ -136,17 +131,6 @@ def _refuse_unread(pairs: Sequence[tuple[str, str, str]]) -> None:
         for part, unread in UNREAD.items():
             if key in unread and any(k == part or k.startswith(f"{part}.") for k in keys):
                 raise ConfigError(f"{word}: {part} does not read {key}; leave it out, or give {part} its own")
-
-
-def _refuse_unread_schedule(given: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]) -> None:
-    """Refuse what the schedule that is chosen, or that of the protocol that is, would not read."""
-    file = METHODS.parent / "protocol" / f"{given.get('protocol')}.yaml"
-    stated = OmegaConf.select(OmegaConf.load(file), "train.schedule") if file.exists() else None
-    schedule = given.get("train.schedule", stated)
-    for word, key, _ in pairs:
-        if schedule in SCHEDULES and schedule not in READERS.get(key, SCHEDULES):
-            readers = " and ".join(f"train.schedule={name}" for name in READERS[key])
-            raise ConfigError(f"{word}: the schedule {schedule} does not read it; that is for {readers}")
 
 
 def _refuse_sweeps(arguments: Sequence[str]) -> None:

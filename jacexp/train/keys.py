@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from jacexp.errors import ConfigError, nearest
 from jacexp.methods.optim import SCHEDULES
 from jacexp.store.folders import results_folder
-from jacexp.train.config import METHODS, OPEN, protocol_file, unread
+from jacexp.train.config import METHODS, OPEN, TrainConfig, protocol_file, unread
 from jacexp.train.loggers import check_logger
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -31,6 +31,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 AT_LEAST_ONE = ("train.epochs", "train.step_epochs", "train.batch_size", "train.devices", "data.subset")
 """Counts; the last may also be null."""
+
+READERS = {"gamma": ("exponential", "step"), "step_epochs": ("step",)}
+"""The keys of ``train`` that some of the schedules read."""
 
 POSITIVE = ("train.lr", "data.holdout")
 """Numbers that must be finite and above 0."""
@@ -53,11 +56,24 @@ def check(cfg: DictConfig) -> None:
     _check_values(cfg)
     _check_protocol(cfg.protocol)
     _check_devices(cfg.train)
+    _check_schedule(cfg)
     for key in sorted(f"train.{name}" for name in unread(cfg.train)):
         if key in (cfg.grid or {}) and "momentum" in key:
             raise ConfigError(f"grid.{key}: train.optimizer does not read {key}")
     if cfg.logger is not None:
         check_logger(cfg.logger)
+
+
+def _check_schedule(cfg: DictConfig) -> None:
+    """Refuse what the schedule does not read, unless it is what the protocol states for another schedule."""
+    train = cfg.train
+    stated = protocol_file(cfg.protocol.name).get("train", {})
+    for key, schedules in READERS.items():
+        if train.schedule not in schedules and train[key] != stated.get(key, getattr(TrainConfig, key)):
+            readers = " and ".join(f"train.schedule={name}" for name in schedules)
+            raise ConfigError(
+                f"train.{key}={train[key]:g}: the schedule {train.schedule} does not read it; that is for {readers}"
+            )
 
 
 def check_grid(cfg: DictConfig, known: Collection[str]) -> None:
