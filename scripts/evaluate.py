@@ -95,7 +95,7 @@ def configure(words: Sequence[str]) -> tuple[dict[str, object], dict[str, list[s
 
 
 def config_dir(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take ``--config-dir`` off a command line, a folder whose ``eval/NAME.yaml`` are evaluations too.
+    """Remove ``--config-dir`` from a command line, a folder whose ``eval/NAME.yaml`` are evaluations too.
 
     Returns:
         The folder, None if there is none, and the other words.

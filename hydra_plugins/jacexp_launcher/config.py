@@ -20,7 +20,7 @@ class LauncherConfig:
     largest: int | None = None
     """The most runs of a group. None: on a GPU what its memory holds; without one an even share, 16 at most."""
     dry: bool = False
-    """Tell what a sweep would train and for how long, and start nothing; train.py's ``--dry`` sets it."""
+    """List what a sweep would train and for how long, and start nothing; train.py's ``--dry`` sets it."""
 
 
 @dataclass

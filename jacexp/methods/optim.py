@@ -79,7 +79,7 @@ class Recipe:
         return torch.optim.SGD(net.parameters(), lr=self.step_size(0), momentum=self.momentum, fused=True)
 
     def try_out(self, net: nn.Module) -> None:
-        """Take a step with a copy of a network's weights, where the optimiser is not the papers'.
+        """Try a step with a copy of a network's weights, where the optimiser is not the papers'.
 
         Raises:
             ConfigError: if it cannot train them.

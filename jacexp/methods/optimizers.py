@@ -36,11 +36,21 @@ CHOSEN = ("foreach", "fused", "capturable", "differentiable", "maximize")
 
 
 @dataclass(frozen=True)
-class OptimizerChoice:
-    """An optimiser's class by its import path, with its arguments but for the parameters and the learning rate."""
+class _Choice:
+    """A class by its import path, with the arguments of it that are a user's to choose."""
 
     target: str
     arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Write it as a call, without what is off."""
+        words = [f"{k}={_number(v)}" for k, v in self.arguments.items() if v is not False and v is not None]
+        return f"{self.target.rpartition('.')[2]}({', '.join(words)})"
+
+
+@dataclass(frozen=True)
+class OptimizerChoice(_Choice):
+    """An optimiser's class by its import path, with its arguments but for the parameters and the learning rate."""
 
     @classmethod
     def checked(cls, target: str, given: Mapping[str, Any]) -> "OptimizerChoice":
@@ -93,7 +103,7 @@ class OptimizerChoice:
             raise ConfigError(f"{OPTIMIZER}: {self} cannot be made: {_in_a_line(error)}") from error
 
     def try_out(self, net: nn.Module) -> None:
-        """Take one step with a copy of a network's weights, before any work starts.
+        """Try one step with a copy of a network's weights, before any work starts.
 
         Raises:
             ConfigError: if the optimiser fails, or keeps what a checkpoint cannot hold.
@@ -121,18 +131,10 @@ class OptimizerChoice:
                 f"{OPTIMIZER}: {self} keeps other things than tensors and numbers, which no checkpoint can hold"
             )
 
-    def __str__(self) -> str:
-        """Write it as a call, without what is off."""
-        words = [f"{k}={_number(v)}" for k, v in self.arguments.items() if v is not False and v is not None]
-        return f"{self.target.rpartition('.')[2]}({', '.join(words)})"
-
 
 @dataclass(frozen=True)
-class SchedulerChoice:
+class SchedulerChoice(_Choice):
     """A learning rate's schedule by the import path of its class, a `torch.optim.lr_scheduler.LRScheduler`."""
-
-    target: str
-    arguments: Mapping[str, Any]
 
     @classmethod
     def checked(cls, target: str, given: Mapping[str, Any]) -> "SchedulerChoice":
@@ -161,11 +163,6 @@ class SchedulerChoice:
             ConfigError: if the class fails, or changes more than a finite learning rate.
         """
         return _factors(self.target, json.dumps(self.arguments, sort_keys=True), lr, epochs)
-
-    def __str__(self) -> str:
-        """Write it as a call."""
-        words = [f"{k}={_number(v)}" for k, v in self.arguments.items() if v is not False and v is not None]
-        return f"{self.target.rpartition('.')[2]}({', '.join(words)})"
 
 
 @lru_cache(maxsize=64)

@@ -201,6 +201,21 @@ def no_minor_ticks(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
+def use_symlog(axes: Axes, linthresh: float, largest: float) -> None:
+    """Draw counts on a symmetric logarithmic x axis, with a tick at 0 and at each power of ten from linthresh on.
+
+    Args:
+        axes: the panel.
+        linthresh: below it the axis is linear.
+        largest: the last tick is at most this.
+    """
+    axes.set_xscale("symlog", linthresh=linthresh, linscale=0.5)
+    powers = [linthresh * 10.0**k for k in range(6)]
+    ticks = [0.0, *(power for power in powers if power <= largest)]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    no_minor_ticks(axes)
+
+
 def not_run(axes: Axes) -> None:
     """Write into an empty panel that its data are not there."""
     axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color="0.5")

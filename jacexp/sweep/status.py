@@ -99,7 +99,7 @@ class Sweep:
             ) from error
 
     def status(self, *, is_at_work: bool = True) -> Status:
-        """Look at every run's files, and at the manifest again, where the launcher notes which runs it gave up.
+        """Read every run's files and the manifest again, where the launcher notes which runs it gave up.
 
         Args:
             is_at_work: whether someone may be training runs whose locks cannot be seen from here.

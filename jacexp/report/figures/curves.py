@@ -165,11 +165,7 @@ def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
         style.not_run(axes)
         return
     if axis.symlog:
-        axes.set_xscale("symlog", linthresh=axis.symlog, linscale=0.5)
-        powers = [axis.symlog * 10.0**k for k in range(6)]
-        ticks = [0.0, *(power for power in powers if power <= curves.points["value"].max())]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        style.no_minor_ticks(axes)
+        style.use_symlog(axes, axis.symlog, curves.points["value"].max())
     # The plain network goes below: where lines coincide, the method that is looked for shows.
     for method in sorted(_methods(spec, curves), key=lambda m: m != "none"):
         style.draw_band(axes, style.LOOKS[method], curves.band(method, spec.column))

@@ -206,11 +206,7 @@ def _draw(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
         return
     axes.set(xlabel=axis.label, ylabel=axis.unit)
     if axis.symlog:
-        axes.set_xscale("symlog", linthresh=axis.symlog, linscale=0.5)
-        powers = [axis.symlog * 10.0**k for k in range(6)]
-        ticks = [0.0, *(power for power in powers if power <= panel.points["value"].max())]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        style.no_minor_ticks(axes)
+        style.use_symlog(axes, axis.symlog, panel.points["value"].max())
     if axis.is_log:
         axes.set_yscale("log")
     # The plain network goes below: where lines coincide, the method that is looked for shows.
