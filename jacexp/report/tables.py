@@ -7,6 +7,7 @@ import pandas as pd
 
 from jacexp.report import commands
 from jacexp.report.grid import lack
+from jacexp.report.groups import text
 from jacexp.report.markup import Document, Section
 from jacexp.report.paper import (
     CITATION,
@@ -218,8 +219,8 @@ def columns(table: Table) -> list[Column]:
     if table.paper == "P1":
         return [
             *shown,
-            Column("strength, paper", lambda row: _number(row.paper.strength if row.paper else None)),
-            Column("strength, ours", lambda row: _number(row.setting.strength if row.setting else None)),
+            Column("strength, paper", lambda row: text(row.paper.strength if row.paper else None)),
+            Column("strength, ours", lambda row: text(row.setting.strength if row.setting else None)),
             Column("time, paper", lambda row: _ratio(row.paper_time)),
             Column("time, ours", lambda row: _ratio(row.time)),
         ]
@@ -264,10 +265,6 @@ def _n(row: Row) -> str:
     n, wanted = row.result.n if row.result else 0, row.choice.experiment.n_seeds
     text = f"{n} of {wanted}" if wanted is not None and n < wanted else str(n)
     return f"{text}, {row.n_yours} yours" if row.n_yours else text
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"
 
 
 def _ratio(value: float | None) -> str:

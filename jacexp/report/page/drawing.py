@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from jacexp.report.groups import text
 from jacexp.report.markup import Section
 from jacexp.report.page.settings import Setting, first_of_each_method
 from jacexp.report.study.lines import MORE
 from jacexp.report.style import DASHDOT, DASHED, DOTTED, LOOKS, Line, Look
-from jacexp.report.summary import text
 
 DASHES: Mapping[Line, str] = {"-": "solid", DASHED: "dash", DOTTED: "dot", DASHDOT: "dashdot"}
 

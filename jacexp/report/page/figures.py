@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jacexp.report.curves import band
+from jacexp.report.groups import text
 from jacexp.report.markup import Section
 from jacexp.report.page.drawing import (
     LOGARITHMIC,
@@ -21,7 +22,6 @@ from jacexp.report.page.grid import grid_of, training_of
 from jacexp.report.page.settings import Setting, Sweep, first_of_each_method
 from jacexp.report.schema import Store
 from jacexp.report.stats import summarize
-from jacexp.report.summary import text
 
 N_SETTINGS = 40
 """Lines of one figure; a sweep may have hundreds of settings."""

@@ -6,10 +6,11 @@ from typing import Any, cast
 import pandas as pd
 
 from jacexp.report.curves import band
+from jacexp.report.groups import groups_of, label, text, varied
 from jacexp.report.markup import Section
 from jacexp.report.page.drawing import Figure, band_table, lines, new_figure
 from jacexp.report.page.settings import Sweep
-from jacexp.report.summary import groups_of, label, summary, text, varied
+from jacexp.report.summary import summary
 from jacexp.store.tables import STRENGTHS
 
 TRAINED = {

@@ -7,10 +7,10 @@ from typing import Any, cast
 import pandas as pd
 
 from jacexp.errors import StoreError
+from jacexp.report.groups import text
 from jacexp.report.markup import Section
 from jacexp.report.page.drawing import axes_of
 from jacexp.report.schema import Store
-from jacexp.report.summary import text
 
 COLUMNS = ("dataset", "model", "method", "strength", "lr", "batch_size", "n_epochs", "seed", "status")
 MEASURED = ("val_loss", "val_accuracy", "test_accuracy")

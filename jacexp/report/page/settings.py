@@ -1,12 +1,11 @@
 """The settings of a sweep as a page names and draws them: per data set and network, each method's, best first."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from jacexp.report.summary import Group, groups_of, label, varied
+from jacexp.report.groups import Group, groups_of, label, ranked, varied
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +55,10 @@ def _settings(runs: pd.DataFrame) -> list[Setting]:
     settings = []
     for method in groups_of(runs, ["method"]):
         columns = varied([method])
-        ranked = sorted(groups_of(method.runs, columns) if columns else [method], key=_rank)
+        groups = ranked(groups_of(method.runs, columns))
         name = str(method.key["method"])
-        names = [_name(name, group, columns) for group in ranked]
-        settings += [Setting(name, n, g) for n, g in zip(names, ranked, strict=True)]
+        settings += [Setting(name, _name(name, group, columns), group) for group in groups]
     return settings
-
-
-def _rank(group: Group) -> tuple[bool, int, float]:
-    """Put settings with a lost run last, and of the others those with many runs first, as the papers' tables do."""
-    return group.val_loss == math.inf, -group.accuracy.n, group.val_loss
 
 
 def _name(method: str, group: Group, columns: Sequence[str]) -> str:

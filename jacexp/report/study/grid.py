@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from jacexp.errors import ConfigError
 from jacexp.report import style
 from jacexp.report.figures.captioned import Captioned, caption
-from jacexp.report.study.lines import MORE, Study, is_searched, word
+from jacexp.report.groups import groups_of, text
+from jacexp.report.study.lines import MORE, Study, is_searched
 from jacexp.report.style import Look
 
 METRICS: Mapping[str, str] = {
@@ -64,7 +65,7 @@ def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Capt
         axes = [c for c in (keys or swept) if c in swept]
         beside = [c for c in swept if c not in axes]
         if keys and axes and beside:
-            values = ",".join(word(v) for v in runs[beside[0]].drop_duplicates())
+            values = ",".join(text(v) for v in runs[beside[0]].drop_duplicates())
             raise ConfigError(
                 f"grid={','.join(keys)}: the runs of {method} differ in {', '.join(beside)} too; choose one value "
                 f"of {beside[0]}={values}"
@@ -103,7 +104,7 @@ def _draw(
     sentences = [
         f"Mean over {seeds} seeds a setting"
         + (", band: one standard deviation (n − 1)" if len(axes) == 1 else ""),
-        ", ".join(f"{c} = {word(v)}" for c, v in fixed.items()),
+        ", ".join(f"{c} = {text(v)}" for c, v in fixed.items()),
         f"{lost} runs diverged or failed, and their settings have no mean" if lost else "",
         "Framed: the lowest of the settings with most seeds" if metric in FRAMED else "",
     ]
@@ -124,20 +125,11 @@ def _look(study: Study, method: str) -> Look:
 def _cells(runs: pd.DataFrame, metric: str, axes: Sequence[str]) -> pd.DataFrame:
     """Summarise each setting: its values, n, lost, mean (NaN where a run is lost), deviation, best."""
     rows: list[dict[str, Any]] = []
-    for key, mine in runs.groupby(list(axes), dropna=False, sort=True):
-        y = mine.loc[mine["status"] == "done", metric].astype(float)
-        lost = int((mine["status"] != "done").sum())
+    for group in groups_of(runs, axes):
+        y, lost = group.done[metric].astype(float), group.n_lost
         mean = float(y.mean()) if len(y) and not lost else math.nan
         spread = float(y.std(ddof=1)) if len(y) > 1 and not lost else 0.0
-        rows.append(
-            {
-                **dict(zip(axes, key, strict=True)),
-                "n": len(y),
-                "lost": lost,
-                "mean": mean,
-                "deviation": spread,
-            }
-        )
+        rows.append({**group.key, "n": len(y), "lost": lost, "mean": mean, "deviation": spread})
     cells = pd.DataFrame(rows)
     compared = cells["mean"].where(cells["n"] == cells.loc[cells["mean"].notna(), "n"].max())
     best = compared.idxmin() if metric in FRAMED and compared.notna().any() else None
@@ -173,7 +165,7 @@ def _line(cells: pd.DataFrame, metric: str, axes: Sequence[str], look: Look) -> 
         if len(values) <= N_TICKS:
             style.no_minor_ticks(panel)
     if not numbers or len(values) <= N_TICKS:
-        panel.set_xticks(x, [word(v) for v in values])
+        panel.set_xticks(x, [text(v) for v in values])
     for at, row in zip(x, rows, strict=True):
         if row["lost"]:
             panel.annotate(
@@ -232,8 +224,8 @@ def _heat_map(cells: pd.DataFrame, metric: str, axes: Sequence[str], _: Look) ->
     _write_cells(panel, found, mean, image.norm)
     for i, j in np.argwhere([[bool(cell and cell["best"]) for cell in row] for row in found]):
         panel.add_patch(style.frame(float(j), float(i)))
-    panel.set_xticks(range(len(columns)), [word(v) for v in columns])
-    panel.set_yticks(range(len(rows)), [word(v) for v in rows])
+    panel.set_xticks(range(len(columns)), [text(v) for v in columns])
+    panel.set_yticks(range(len(rows)), [text(v) for v in rows])
     panel.set(xlabel=across, ylabel=down)
     panel.grid(visible=False)
     fig.colorbar(image, ax=panel, label=METRICS[metric])

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from jacexp.errors import ConfigError
+from jacexp.report.groups import Group, groups_of, ranked, text, varied
 from jacexp.report.paper import METHOD_NAMES, METHODS, NAMES
 from jacexp.report.schema import CONFIG
 from jacexp.report.select import How
@@ -69,7 +69,7 @@ class Line:
     def sentence(self) -> str:
         """Return which networks these are, for a caption."""
         seeds = ", ".join(str(int(seed)) for seed in self.runs["seed"])
-        setting = "".join(f", {c} = {word(v)}" for c, v in self.searched.items())
+        setting = "".join(f", {c} = {text(v)}" for c, v in self.searched.items())
         best = f", the best of {self.n_settings} settings by validation loss" if self.n_settings > 1 else ""
         aside = f", beside {self.n_aside} settings with fewer seeds or a lost run" if self.n_aside else ""
         return f"{self.label}{setting}: n = {self.count(self.ids)}, seeds {seeds}{best}{aside}"
@@ -95,15 +95,6 @@ class Study:
     def how(self) -> How:
         """What hyper-parameters are selected on."""
         return "paper" if (self.runs["select"] == "paper").any() else "holdout"
-
-
-def word(value: Any) -> str:
-    """Write a value of a column."""
-    if value is None or pd.isna(value):
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def is_shared(column: str) -> bool:
@@ -152,24 +143,24 @@ def _study(
     runs: pd.DataFrame, by: Sequence[str], order: Sequence[str], apart: Sequence[str], is_mixed: bool
 ) -> Study:
     first = runs.iloc[0]
-    names = [first["dataset"], first["model"], *(f"{c}-{word(first[c])}" for c in apart)]
+    names = [first["dataset"], first["model"], *(f"{c}-{text(first[c])}" for c in apart)]
     title = [
         NAMES.get(first["dataset"], first["dataset"]),
         first["model"],
         f"{int(first['n_epochs'])} epochs",
     ]
     title += [f"{int(first['subset']):,} training images"] if not pd.isna(first["subset"]) else []
-    title += [f"{c} {word(first[c])}" for c in apart if c not in ("n_epochs", "subset")]
-    groups = sorted(runs.groupby(list(by), dropna=False, sort=False), key=lambda g: _rank(g[1], by, order))
+    title += [f"{c} {text(first[c])}" for c in apart if c not in ("n_epochs", "subset")]
+    groups = sorted(groups_of(runs, by), key=lambda group: _place(group, order))
     if len(groups) > N_LINES:
         raise ConfigError(
             f"by={','.join(by[1:] or by)} makes {len(groups)} lines on {title[0]}, and {N_LINES} can be told apart; "
             "choose values"
         )
-    looks = _looks([str(group["method"].iloc[0]) for _, group in groups])
+    looks = _looks([str(group.key["method"]) for group in groups])
     lines, notes = [], []
-    for look, (key, group) in zip(looks, groups, strict=True):
-        line = _line(dict(zip(by, key, strict=True)), group, look, is_mixed)
+    for look, group in zip(looks, groups, strict=True):
+        line = _line(group, look, is_mixed)
         if isinstance(line, str):
             notes.append(line)
         else:
@@ -178,16 +169,9 @@ def _study(
     return Study(slug, str(title[0]), ", ".join(map(str, title)), runs, tuple(lines), tuple(notes))
 
 
-def _rank(group: pd.DataFrame, by: Sequence[str], order: Sequence[str]) -> tuple[Any, ...]:
-    first = group.iloc[0]
-    place = order.index(first["method"]) if first["method"] in order else len(order)
-    others = [first[c] for c in by if c != "method"]
-    values = [(0, 0.0, "") if pd.isna(v) else _key(v) for v in others]
-    return (place, str(first["method"]), values)
-
-
-def _key(value: Any) -> tuple[int, float, str]:
-    return (2, 0.0, value) if isinstance(value, str) else (1, float(value), "")
+def _place(group: Group, order: Sequence[str]) -> tuple[int, str]:
+    method = str(group.key["method"])
+    return order.index(method) if method in order else len(order), method
 
 
 def _looks(methods: Sequence[str]) -> list[Look]:
@@ -197,30 +181,21 @@ def _looks(methods: Sequence[str]) -> list[Look]:
     return [look or next(left) for look in own]
 
 
-def _line(key: Mapping[str, Any], group: pd.DataFrame, look: Look, is_mixed: bool) -> Line | str:
-    """Choose a setting: of those with the most seeds, none of them lost, the one with the lowest validation loss."""
-    label = _label(key, group)
-    columns = [c for c in group.columns if is_searched(c) and c not in key]
-    varied = [c for c in columns if group[c].nunique(dropna=False) > 1]
-    settings = [s for _, s in group.groupby(varied, dropna=False, sort=True)] if varied else [group]
-    whole = [s for s in settings if _loss(s) < math.inf]
-    if not whole:
+def _line(group: Group, look: Look, is_mixed: bool) -> Line | str:
+    """Choose the setting that stands for a group."""
+    label = _label(group.key)
+    columns = [c for c in group.runs.columns if is_searched(c) and c not in group.key]
+    differing = [c for c in columns if c in varied([group])]
+    settings = ranked(groups_of(group.runs, differing))
+    best, first = settings[0], settings[0].runs.iloc[0]
+    if not math.isfinite(best.val_loss):
         return f"{label}: no setting is drawn, for each has a run that is not done"
-    most = max(len(s) for s in whole)
-    compared = [s for s in whole if len(s) == most]
-    best = min(compared, key=_loss).sort_values("seed", kind="stable")
-    first = best.iloc[0]
-    told = [c for c in columns if c in varied or (c in STRENGTHS and not pd.isna(first[c]))]
+    compared = [s for s in settings if math.isfinite(s.val_loss) and len(s.runs) == len(best.runs)]
+    told = [c for c in columns if c in differing or (c in STRENGTHS and not pd.isna(first[c]))]
     searched = {c: first[c] for c in told}
-    return Line(label, look, best, len(compared), len(settings) - len(compared), searched, is_mixed)
+    return Line(label, look, best.runs, len(compared), len(settings) - len(compared), searched, is_mixed)
 
 
-def _loss(setting: pd.DataFrame) -> float:
-    loss = float(setting["val_loss"].mean(skipna=False))
-    return loss if (setting["status"] == "done").all() and math.isfinite(loss) else math.inf
-
-
-def _label(key: Mapping[str, Any], group: pd.DataFrame) -> str:
-    method = str(group["method"].iloc[0])
-    others = (word(v) if c == "source" else f"{c} {word(v)}" for c, v in key.items() if c != "method")
-    return ", ".join([METHOD_NAMES.get(method, method), *others])
+def _label(key: Mapping[str, Any]) -> str:
+    others = (text(v) if c == "source" else f"{c} {text(v)}" for c, v in key.items() if c != "method")
+    return ", ".join([METHOD_NAMES.get(str(key["method"]), str(key["method"])), *others])
