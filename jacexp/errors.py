@@ -12,6 +12,10 @@ class ConfigError(JacexpError):
     """A configuration that cannot be run as it stands."""
 
 
+class ConvergenceWarning(UserWarning):
+    """An iteration that ended before it was as exact as it was asked to be."""
+
+
 class NoRuleError(ConfigError):
     """A layer that the explicit passes have no rule for."""
 

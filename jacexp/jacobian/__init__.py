@@ -8,8 +8,9 @@ from jacexp.jacobian.explicit import (
     why_not_stacked,
 )
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
-from jacexp.jacobian.norms import exact_jacobian, frobenius_norm, spectral_norm
+from jacexp.jacobian.norms import exact_jacobian, frobenius_norm
 from jacexp.jacobian.rules.base import Rule, register_function, register_rule
+from jacexp.jacobian.spectral import Estimate, spectral_norm
 from jacexp.jacobian.spectrum import SingularValues, matrix_norm, nuclear_bound, singular_values
 from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
 from jacexp.jacobian.terms import Terms
@@ -17,6 +18,7 @@ from jacexp.jacobian.terms import Terms
 __all__ = [
     "PLAIN",
     "Engine",
+    "Estimate",
     "Factor",
     "Linearization",
     "NoRuleError",

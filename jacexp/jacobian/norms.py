@@ -11,57 +11,6 @@ from jacexp.jacobian.shapes import require_count, require_generator
 
 
 @overload
-def spectral_norm(
-    net: nn.Module,
-    x: Tensor,
-    *,
-    n_iter: int = 1,
-    generator: torch.Generator | None = None,
-    engine: Engine = "auto",
-) -> Tensor: ...
-@overload
-def spectral_norm(
-    net: Linearization, *, n_iter: int = 1, generator: torch.Generator | None = None
-) -> Tensor: ...
-def spectral_norm(
-    net: nn.Module | Linearization,
-    x: Tensor | None = None,
-    *,
-    n_iter: int = 1,
-    generator: torch.Generator | None = None,
-    engine: Engine = "auto",
-) -> Tensor:
-    """Estimate each sample's largest singular value, σ₁(J) = max ‖J v‖ over ‖v‖ = 1, by power iteration.
-
-    û = J v/‖J v‖, σ̂ = ‖Jᵀû‖, and v = Jᵀû/‖Jᵀû‖ for the next round, from v ~ N(0, I) (Johansson et al., Eq. 3 and
-    Algorithm 1). σ̂ never exceeds σ₁ and never falls with more rounds. û is held constant, so the gradient of σ̂ is
-    that of ‖Jᵀû‖, which at convergence is the gradient of σ₁.
-
-    Args:
-        net: any module (B, *in) -> (B, C), see `linearize` for batch norm and dropout; or a linearisation, whose one
-            forward pass then serves all that is computed from it.
-        x: the batch, (B, *in), of a module; a linearisation has its own.
-        n_iter: power iterations, ≥ 1; 0 takes all C rows of J and their singular values, which is exact.
-        generator: where v is drawn from, on x's device; None means PyTorch's global generator.
-        engine: see `linearize`; a linearisation has its own.
-
-    Returns:
-        σ̂, shape (B,), in the units of a logit per unit of x. Nothing is averaged or summed over samples. NaN for a
-        sample whose input or logits are not finite, as is what it adds to gradients.
-
-    Raises:
-        ConfigError: for an n_iter that is no whole number ≥ 0, a generator that is none, a module without x or a
-            linearisation with one, and as `linearize`.
-    """
-    require_count("n_iter", n_iter)
-    lin = linearization(net, x, engine)
-    if n_iter == 0:
-        return matrix_norms(exact_jacobian(lin), 2)
-    u = power_iteration(lin, standard_normal_like(lin.x, generator), n_iter)
-    return per_sample_norm(lin.vjp(u.detach())) * one_or_nan(lin)
-
-
-@overload
 def frobenius_norm(
     net: nn.Module,
     x: Tensor,
@@ -88,7 +37,7 @@ def frobenius_norm(
     et al., Eq. 2). Its square is unbiased.
 
     Args:
-        net: a module or a linearisation; see `spectral_norm`.
+        net: a module or a linearisation; see `jacexp.spectral_norm`.
         x: the batch, (B, *in), of a module; a linearisation has its own.
         n_proj: random projections, ≥ 1; 0 takes all C rows of J, which is exact.
         generator: where the projections are drawn from, on x's device; None means PyTorch's global generator.
@@ -119,7 +68,7 @@ def exact_jacobian(
     """Compute the whole Jacobian of each sample, J_b = dz_b/dx_b, by C backward passes, one for each row Jᵀe_c.
 
     Args:
-        net: a module or a linearisation; see `spectral_norm`.
+        net: a module or a linearisation; see `jacexp.spectral_norm`.
         x: the batch, (B, *in), of a module; a linearisation has its own.
         engine: see `linearize`; a linearisation has its own.
 

@@ -77,6 +77,19 @@ def require_count(name: str, n: Any) -> None:
         raise ConfigError(f"{name}={n!r}: choose a whole number, 0 or more")
 
 
+def require_tolerance(tol: Any, dtype: torch.dtype) -> None:
+    """Check the relative error that an iteration is to reach in numbers of a type.
+
+    Raises:
+        ConfigError: unless it is a number above the type's precision and below 1.
+    """
+    precision = torch.finfo(dtype).eps
+    if not isinstance(tol, int | float) or not precision < tol < 1:
+        raise ConfigError(
+            f"tol={tol!r}: choose a number between {precision:.2g}, the precision of {dtype}, and 1"
+        )
+
+
 def require_generator(generator: Any, x: Tensor) -> None:
     """Check where something like x is drawn from.
 
