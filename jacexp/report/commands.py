@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from jacexp.report.paper import EXPERIMENTS, N_TRAIN, P1_BATCH, Experiment
+from jacexp.report.paper import COLUMNS, EXPERIMENTS, N_TRAIN, P1_BATCH, Experiment
 from jacexp.report.select import How
 
 
@@ -23,7 +23,7 @@ def train_sizes(method: str, sizes: Sequence[int], experiment: Experiment, how: 
     return " ".join([*_start(method, experiment.dataset), *words, *_select(how), "-m"])
 
 
-KEYS = {"lr": "train.lr", "batch_size": "train.batch_size"}
+KEYS = {column: key for key, column in COLUMNS.items()}
 """The configuration keys of columns of ``runs.csv``, other than a method's own."""
 
 

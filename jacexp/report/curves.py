@@ -70,6 +70,12 @@ def band(points: pd.DataFrame, column: str) -> pd.DataFrame:
     )
 
 
+def common_band(points: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Summarise, as `band` does, the points that all networks have; the deviation of one network is 0."""
+    common = points.groupby("value")["run"].nunique() == points["run"].nunique()
+    return band(points, column).fillna({"deviation": 0.0})[common]
+
+
 def curves_of(
     selection: Selection, experiment: Experiment, evaluation: str, statistic: str | None = None
 ) -> Curves:

@@ -218,8 +218,8 @@ def size_experiment(size: int, *, augmented: bool) -> Experiment:
     return Experiment("P1", "mnist", "convnet_mnist", n_epochs, subset=subset, augmented=augmented, n_seeds=5)
 
 
-COLUMNS = {"train.lr": "lr", "train.batch_size": "batch_size"}
-"""The columns of ``runs.csv`` that a protocol's grid searches beside the strength."""
+COLUMNS = {"train.lr": "lr", "train.batch_size": "batch_size", "train.momentum": "momentum"}
+"""The columns of ``runs.csv`` that are called otherwise on the command line, where they may be swept."""
 
 
 def grid(experiment: Experiment, method: str) -> dict[str, tuple[float, ...]]:

@@ -148,26 +148,6 @@ def flag_handle() -> Line2D:
     return Line2D([], [], color="0.35", marker="o", **FLAGGED)
 
 
-def add_legend(
-    fig: Figure, labels: Mapping[str, str], *, title: str = "", flagged: bool = False, columns: int = 3
-) -> None:
-    """Put one legend above all panels.
-
-    Args:
-        fig: the figure.
-        labels: text by method, in the order to show.
-        title: what lines and bands are.
-        flagged: also explain the hollow marker of flagged points.
-        columns: of the legend.
-    """
-    handles, texts = [handle(LOOKS[m]) for m in labels], list(labels.values())
-    if flagged:
-        handles, texts = [*handles, flag_handle()], [*texts, "self-check flag"]
-    fig.legend(
-        handles, texts, title=title or None, loc="outside upper center", ncols=min(columns, len(texts))
-    )
-
-
 def span(counts: Sequence[int]) -> str:
     """Write how many networks there are, from the fewest to the most."""
     return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"

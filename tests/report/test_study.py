@@ -252,7 +252,7 @@ def test_training_curves_are_those_of_the_runs_that_are_there(tables, study, tmp
         (folder / "metrics.csv").write_text("\n".join(lines))
     (folder / "metrics.csv").write_text("epoch\n0\n")
     found, _, store = study()
-    made, said = training.draw(found, store.folder_of)
+    made, said = training.draw(found, store)
     entropy, _, error = made[0].figure.axes
     assert curve_of(entropy, LOOKS["spec"]).get_xdata().tolist() == [1, 2]
     assert curve_of(entropy, LOOKS["spec"]).get_ydata().tolist() == [2.5, 1.5]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from jacexp.report import style
 from jacexp.report.figures import boundary, cost, curves, size
-from jacexp.report.figures.captioned import Captioned, Drawn, collect
+from jacexp.report.figures.captioned import Captioned, Drawn, collect, listed
 from jacexp.report.select import Selection
 
 METADATA: Mapping[str, dict[str, None]] = {
@@ -46,9 +46,7 @@ def files(captioned: Captioned) -> dict[str, bytes]:
 
 def captions(drawn: Drawn) -> str:
     """Write the captions of all figures as one Markdown text."""
-    lines = ["# Figures", ""]
-    for made in drawn.figures:
-        lines += [f"## {made.name}", "", f"![{made.name}]({made.name}.png)", "", made.caption, ""]
+    lines = ["# Figures", "", *listed(drawn.figures)]
     if drawn.gaps:
         lines += ["## Missing", "", "| what | command |", "|---|---|"]
         lines += [*(f"| {gap.what} | `{gap.command}` |" for gap in drawn.gaps), ""]

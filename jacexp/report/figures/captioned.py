@@ -74,6 +74,15 @@ def not_run(what: Sequence[str]) -> list[str]:
     return [f"Not run: {'; '.join(what)}"] if what else []
 
 
+def listed(figures: Iterable[Captioned]) -> list[str]:
+    """Return the lines of a Markdown text that shows figures with their captions."""
+    return [
+        line
+        for f in figures
+        for line in (f"## {f.name}", "", f"![{f.name}]({f.name}.png)", "", f.caption, "")
+    ]
+
+
 def caption(title: str, sentences: Sequence[str], how: How) -> str:
     """Write a caption: a title, then sentences; a selection on the test set is said last."""
     selected = ["Hyper-parameters were selected on the test set."] if how == "paper" else []

@@ -33,7 +33,8 @@ def draw(selection: Selection) -> Drawn:
         _draw_errors(right, errors)
         style.panel_letters([left, right])
         shown = [m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}]
-        style.add_legend(fig, {m: style.method_name(m) for m in shown}, columns=2)
+        handles, names = [style.handle(style.LOOKS[m]) for m in shown], [style.method_name(m) for m in shown]
+        fig.legend(handles, names, loc="outside upper center", ncols=2)
     title = "P2 Figure 5: cost and error of the spectral norm"
     networks = selection.networks(errors.experiment)
     measured = networks.index[networks["method"].isin(["spec", "spec_bound"])]

@@ -10,19 +10,9 @@ from matplotlib.figure import Figure
 from jacexp.report import style
 from jacexp.report.curves import Curves, curves_of
 from jacexp.report.figures.captioned import Captioned, Drawn, caption, collect, gaps_of, lacking, not_run
+from jacexp.report.panels import Axis, add_legend, draw_bands, grid_of, shape_of
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
 from jacexp.report.select import Selection
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One evaluation and how its axis is labelled."""
-
-    evaluation: str
-    title: str
-    label: str
-    symlog: float | None = None
-    """Below this the axis is linear, above logarithmic; None for linear all along."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +120,13 @@ def _methods(spec: CurveFigure, curves: Curves) -> list[str]:
 
 def _figure(spec: CurveFigure, panels: Panels) -> Figure:
     """Lay the panels out: data sets side by side, evaluations below each other; one data set alone fills both."""
-    n_columns = min(2, len(panels))
-    n_rows = -(-len(panels) // n_columns)
+    n_rows, n_columns = shape_of(len(panels))
     fig = style.figure(0.55 + 1.3 * n_rows if n_columns > 1 else 2.4)
-    grid = fig.subplots(n_rows, n_columns, squeeze=False)
+    grid = grid_of(fig, len(panels))
     for axes, ((axis, e), curves) in zip(grid.flat, panels.items(), strict=False):
         name = style.set_name(e)
         axes.set_title(f"{name}, {axis.title}" if len(spec.axes) > 1 else name)
         _panel(axes, axis, spec, curves)
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
     if len({e for _, e in panels}) > 1 and len(spec.axes) > 1:
         _share_scales(grid)
     if n_rows == 1:
@@ -160,28 +147,20 @@ def _share_scales(grid: np.ndarray) -> None:
 
 
 def _panel(axes: Axes, axis: Axis, spec: CurveFigure, curves: Curves) -> None:
-    axes.set_xlabel(axis.label)
     if curves.points.empty:
+        axes.set_xlabel(axis.label)
         style.not_run(axes)
         return
-    if axis.symlog:
-        style.use_symlog(axes, axis.symlog, curves.points["value"].max())
-    # The plain network goes below: where lines coincide, the method that is looked for shows.
-    for method in sorted(_methods(spec, curves), key=lambda m: m != "none"):
-        style.draw_band(axes, style.LOOKS[method], curves.band(method, spec.column))
-    axes.margins(x=0.03)
-    style.few_ticks(axes)
+    bands = [(m, style.LOOKS[m], curves.band(m, spec.column)) for m in _methods(spec, curves)]
+    draw_bands(axes, axis, bands, curves.points["value"].max())
 
 
 def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
-    n = {m: [len(c.networks(m)) for c in shown if c.networks(m)] for m in spec.methods}
-    spans = {m: style.span(counts) for m, counts in n.items() if counts}
-    mine = {m: any("yours" in c.count(m) for c in shown) for m in spans}
-    same = len(set(spans.values())) == 1 and not any(mine.values())
-    names = {m: style.method_name(m) for m in spans}
-    whose = {m: ", with yours" if mine[m] else "" for m in spans}
-    labels = {m: names[m] if same else f"{names[m]} (n = {span}{whose[m]})" for m, span in spans.items()}
-    number = next(iter(spans.values())) if same else "n"
-    band = "one network a method" if number == "1" else f"mean ± 1 s.d. over {number} networks"
-    flagged = any((c.points["check"] != "").any() for c in shown)
-    style.add_legend(fig, labels, title=band, flagged=flagged, columns=3 if same else 2)
+    lines = []
+    for m in spec.methods:
+        found = [c for c in shown if c.networks(m)]
+        if found:
+            yours = " (with yours)" if any("yours" in c.count(m) for c in found) else ""
+            count = style.span([len(c.networks(m)) for c in found]) + yours
+            lines.append((style.handle(style.LOOKS[m]), style.method_name(m), count))
+    add_legend(fig, lines, flagged=any((c.points["check"] != "").any() for c in shown))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from jacexp.report import style
 from jacexp.report.curves import size_table
 from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, not_run, yours
+from jacexp.report.panels import add_legend
 from jacexp.report.paper import SIZE_METHODS, SIZES, size_experiment
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import size_sweep
@@ -54,13 +55,12 @@ def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
     style.log_ticks(lower.yaxis, (1, 3))
     style.no_minor_ticks(lower)
     style.panel_letters([upper, lower])
-    spans = [_n_seeds(m, tables[a]) for m, a in lines]
-    same = len(set(spans)) == 1
-    names = [f"{style.method_name(m)}{', augmented' if a else ''}" for m, a in lines]
-    texts = names if same else [f"{name} (n = {span})" for name, span in zip(names, spans, strict=True)]
     handles = [style.handle(style.LOOKS[m], hollow=a) for m, a in lines]
-    title, n_columns = f"mean ± 1 s.d. over {spans[0] if same else 'n'} seeds", 2 if same else 1
-    fig.legend(handles, texts, title=title, loc="outside upper center", ncols=n_columns)
+    names = [f"{style.method_name(m)}{', augmented' if a else ''}" for m, a in lines]
+    counts = [_n_seeds(m, tables[a]) for m, a in lines]
+    add_legend(
+        fig, list(zip(handles, names, counts, strict=True)), what="seeds", one="one seed", columns=(2, 1)
+    )
     return fig
 
 

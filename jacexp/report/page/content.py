@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from jacexp.report.epochs import read_epochs
 from jacexp.report.markup import Document, Section
 from jacexp.report.page.figures import figures_of
 from jacexp.report.page.page import Page, Part
-from jacexp.report.page.runs import read_metrics, runs_of, table_of
+from jacexp.report.page.runs import runs_of, table_of
 from jacexp.report.page.settings import sweeps_of
 from jacexp.report.schema import Store
 from jacexp.report.summary import document, summary
@@ -45,9 +46,9 @@ def page_of(
         StoreError: for distances that are damaged.
     """
     table, notes = summary(runs, by, versus)
-    metrics, damaged = read_metrics(store, list(runs["run"]))
+    epochs, damaged = read_epochs(store, list(runs["run"]))
     sweeps = sweeps_of(runs)
-    parts = [Part(s.title, tuple(figures_of(s, store, curves, metrics))) for s in sweeps]
+    parts = [Part(s.title, tuple(figures_of(s, store, curves, epochs))) for s in sweeps]
     names = {run: setting.name for sweep in sweeps for setting in sweep.settings for run in setting.runs}
     papers, outcome = ((), "") if title else _papers(store)
     yours = ["Your runs are marked as yours; the others are the reference's."] * (
@@ -66,7 +67,7 @@ def page_of(
         document("", table, notes, by, versus),
         tuple(part for part in parts if part.figures),
         table_of(runs),
-        tuple(runs_of(store, runs, curves, metrics, names)),
+        tuple(runs_of(store, runs, curves, epochs, names)),
     )
 
 

@@ -30,7 +30,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def figures_of(
-    sweep: Sweep, store: Store, curves: pd.DataFrame, metrics: Mapping[str, pd.DataFrame]
+    sweep: Sweep, store: Store, curves: pd.DataFrame, epochs: Mapping[str, pd.DataFrame]
 ) -> list[Figure]:
     """Draw all that is stored of a sweep.
 
@@ -38,7 +38,7 @@ def figures_of(
         sweep: a network on a data set.
         store: where distances are.
         curves: as `jacexp.results.load` returns them.
-        metrics: the epochs of each run that has them.
+        epochs: of each run that has them.
 
     Returns:
         Curves of noise, attacks and boundaries, the distances, the Jacobian, the grid, and the training.
@@ -49,7 +49,7 @@ def figures_of(
         *_distances(sweep, store, curves),
         *_numbers(sweep, curves),
         *grid_of(sweep),
-        *training_of(sweep, metrics),
+        *training_of(sweep, epochs),
     ]
 
 

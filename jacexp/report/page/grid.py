@@ -81,22 +81,17 @@ def _said(cell: Mapping[str, Any] | None) -> str:
     return f"validation loss {text(cell['val_loss'])}, test accuracy {text(cell['mean'])} %, n = {cell['n']}{lost}"
 
 
-def training_of(sweep: Sweep, metrics: Mapping[str, pd.DataFrame]) -> list[Figure]:
+def training_of(sweep: Sweep, epochs: Mapping[str, pd.DataFrame]) -> list[Figure]:
     """Draw what the epochs of a sweep's networks measured, as far as their ``metrics.csv`` are there."""
     figures = []
+    tables = {s: [epochs[run] for run in s.runs if run in epochs] for s in sweep.settings}
     for column, title in TRAINED.items():
-        bands = {
-            s: _epochs([metrics[run] for run in s.runs if run in metrics], column) for s in sweep.settings
-        }
-        bands = {s: band for s, band in bands.items() if len(band)}
+        measured = {s: [t for t in mine if column in t] for s, mine in tables.items()}
+        bands = {s: band(pd.concat(mine), column) for s, mine in measured.items() if mine}
+        bands = {s: b for s, b in bands.items() if len(b)}
         if not bands:
             continue
         drawing = lines(bands, ".4g").update_xaxes(title="epoch").update_yaxes(title=title)
         remarks = ("Mean over seeds, band: one standard deviation (n − 1).",)
         figures.append(Figure(f"training: {title}", remarks, drawing, band_table(bands, "epoch", title)))
     return figures
-
-
-def _epochs(tables: list[pd.DataFrame], column: str) -> pd.DataFrame:
-    points = [t.assign(value=t["epoch"] + 1, check="") for t in tables if column in t]
-    return band(pd.concat(points), column) if points else pd.DataFrame()

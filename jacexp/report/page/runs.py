@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pandas as pd
 
-from jacexp.errors import StoreError
 from jacexp.report.groups import text
 from jacexp.report.markup import Section
 from jacexp.report.page.drawing import axes_of
@@ -46,7 +45,7 @@ def runs_of(
     store: Store,
     runs: pd.DataFrame,
     curves: pd.DataFrame,
-    metrics: Mapping[str, pd.DataFrame],
+    epochs: Mapping[str, pd.DataFrame],
     names: Mapping[str, str],
 ) -> list[Run]:
     """Gather what is stored of each run.
@@ -55,7 +54,7 @@ def runs_of(
         store: where their directories are.
         runs: as `jacexp.results.load` returns them.
         curves: of these runs, likewise.
-        metrics: the epochs of each run that has them.
+        epochs: of each run that has them.
         names: each run's method and setting.
 
     Returns:
@@ -64,7 +63,7 @@ def runs_of(
     measured = dict(iter(curves.groupby("run")))
     rows = cast("list[dict[str, Any]]", runs.to_dict("records"))
     return [
-        _run(store, row, names[row["run"]], measured.get(row["run"], curves.head(0)), metrics.get(row["run"]))
+        _run(store, row, names[row["run"]], measured.get(row["run"], curves.head(0)), epochs.get(row["run"]))
         for row in rows
     ]
 
@@ -90,7 +89,7 @@ def _run(
 def _drawings(curves: pd.DataFrame, epochs: pd.DataFrame | None) -> Sequence[Mapping[str, Any]]:
     made = []
     if epochs is not None:
-        losses = [_line(epochs["epoch"] + 1, epochs[c], c.replace("_", " ")) for c in LOSSES if c in epochs]
+        losses = [_line(epochs["value"], epochs[c], c.replace("_", " ")) for c in LOSSES if c in epochs]
         made.append(_drawing("training", "epoch", "loss, nats", losses))
     counted = curves[(curves["statistic"] == "") & (curves["variable"] != "")]
     for keys, points in counted.groupby(["eval", "variable", "threat", "settings"], sort=True):
@@ -107,31 +106,3 @@ def _line(x: pd.Series, y: pd.Series, name: str) -> Mapping[str, Any]:
 def _drawing(name: str, x: str, y: str, data: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "height": 260}
     return {"name": name, "data": data, "layout": {**layout, "showlegend": len(data) > 1}}
-
-
-def read_metrics(store: Store, runs: Sequence[str]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the epochs of runs, whose ``metrics.csv`` need not be there.
-
-    Returns:
-        One row an epoch, by run, with ``val_accuracy`` in percent; and what is damaged, one sentence each.
-    """
-    found, damaged = {}, []
-    for run in runs:
-        path = store.folder_of(run) / "runs" / run / "metrics.csv"
-        if not path.is_file():
-            continue
-        try:
-            found[run] = _epochs(path)
-        except StoreError as error:
-            damaged.append(str(error))
-    return found, damaged
-
-
-def _epochs(path: Any) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path).astype(float)
-        return table.assign(val_accuracy=100 * table["val_n_correct"] / table["val_n"], epoch=table["epoch"])
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(
-            f"{path} is damaged ({' '.join(str(error).split())}); its curves are left out"
-        ) from error

@@ -8,27 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jacexp.report import style
-from jacexp.report.curves import band, one_threat
+from jacexp.report.curves import common_band, one_threat
 from jacexp.report.figures.captioned import Captioned, caption
+from jacexp.report.panels import Axis, add_legend, draw_bands, grid_of, shape_of
 from jacexp.report.study.lines import Line, Study
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One evaluation, or one statistic of it, and how it is drawn."""
-
-    evaluation: str
-    title: str
-    label: str
-    """Of the horizontal axis; empty where there is one number a network."""
-    variable: str
-    statistic: str = ""
-    """The statistic that is drawn; empty for the share of right answers."""
-    symlog: float | None = None
-    """Below this the horizontal axis is linear, above logarithmic; None for linear all along."""
-    unit: str = "accuracy (%)"
-    is_log: bool = False
-
 
 PIXELS = "(pixels in [0, 1])"
 CURVES = (
@@ -46,7 +29,11 @@ JACOBIAN = (
     Axis("jacobian", "spectral norm", "", "", "sigma1", unit="σ₁(J)"),
     Axis("jacobian", "Frobenius norm", "", "", "frobenius", unit="$\\|J\\|_F$"),
     Axis(
-        *("jacobian", "power iteration", "power iterations", "n_iter", "relative_error"),
+        "jacobian",
+        "power iteration",
+        "power iterations",
+        "n_iter",
+        "relative_error",
         unit="relative error",
         is_log=True,
     ),
@@ -83,9 +70,7 @@ class Panel:
 
     def band(self, line: Line) -> pd.DataFrame:
         """Return the mean and deviation over a line's networks at the points that all that were measured have."""
-        mine = self.points[self.points["run"].isin(line.ids)]
-        common = mine.groupby("value")["run"].nunique() == mine["run"].nunique()
-        return band(mine, "y").fillna({"deviation": 0.0})[common]
+        return common_band(self.points[self.points["run"].isin(line.ids)], "y")
 
 
 def draw(
@@ -171,17 +156,14 @@ def _missing(study: Study, panels: Sequence[Panel], evaluations: Sequence[str]) 
 
 
 def _figure(study: Study, panels: Sequence[Panel]) -> Figure:
-    n_columns = min(2, len(panels))
-    n_rows = -(-len(panels) // n_columns)
+    n_rows, n_columns = shape_of(len(panels))
     lines = [line for line in study.lines if any(p.points["run"].isin(line.ids).any() for p in panels)]
     n_legend = -(-len(lines) // legend_columns(lines))
     fig = style.figure(0.45 + 0.13 * n_legend + (1.45 if n_columns > 1 else 1.9) * n_rows)
-    grid = fig.subplots(n_rows, n_columns, squeeze=False)
+    grid = grid_of(fig, len(panels))
     for axes, panel in zip(grid.flat, panels, strict=False):
         axes.set_title(panel.axis.title + _other_n(panel, lines))
         _draw(axes, panel, lines)
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
     style.panel_letters(list(grid.flat)[: len(panels)])
     flagged = any((panel.points["check"] != "").any() for panel in panels)
     legend(fig, study.dataset, lines, flagged=flagged)
@@ -204,17 +186,9 @@ def _draw(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
     if panel.points["value"].nunique() == 1:
         _draw_dots(axes, axis, drawn)
         return
-    axes.set(xlabel=axis.label, ylabel=axis.unit)
-    if axis.symlog:
-        style.use_symlog(axes, axis.symlog, panel.points["value"].max())
-    if axis.is_log:
-        axes.set_yscale("log")
-    # The plain network goes below: where lines coincide, the method that is looked for shows.
-    for line, points in sorted(drawn, key=lambda pair: pair[0].runs["method"].iloc[0] != "none"):
-        style.draw_band(axes, line.look, points)
-    axes.margins(x=0.03)
-    if not axis.is_log:
-        style.few_ticks(axes)
+    axes.set_ylabel(axis.unit)
+    bands = [(str(line.runs["method"].iloc[0]), line.look, points) for line, points in drawn]
+    draw_bands(axes, axis, bands, panel.points["value"].max())
 
 
 def _draw_dots(axes: Axes, axis: Axis, drawn: Sequence[tuple[Line, pd.DataFrame]]) -> None:
@@ -239,15 +213,7 @@ def legend_columns(lines: Sequence[Line]) -> int:
 
 def legend(fig: Figure, dataset: str, lines: Sequence[Line], *, flagged: bool = False) -> None:
     """Put one legend above all panels, with the data set, and the numbers of networks where they differ."""
-    counts = {line.label: line.count(line.ids) for line in lines}
-    same = len(set(counts.values())) == 1
-    n_of = {label: count.replace(" (", ", ").rstrip(")") for label, count in counts.items()}
-    texts = [line.label if same else f"{line.label} (n = {n_of[line.label]})" for line in lines]
-    handles = [style.handle(line.look) for line in lines]
-    if flagged:
-        texts.append("self-check flag")
-        handles.append(style.flag_handle())
-    n = next(iter(counts.values())) if same else "n"
-    title = f"{dataset}, " + ("one network a line" if n == "1" else f"mean ± 1 s.d. over {n} networks")
-    columns = min(legend_columns(lines), 3 if same else 2, len(texts))
-    fig.legend(handles, texts, title=title, loc="outside upper center", ncols=columns)
+    n = legend_columns(lines)
+    entries = [(style.handle(line.look), line.label, line.count(line.ids)) for line in lines]
+    about, one = f"{dataset}, ", "one network a line"
+    add_legend(fig, entries, one=one, about=about, flagged=flagged, columns=(n, min(n, 2)))

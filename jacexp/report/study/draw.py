@@ -6,7 +6,7 @@ import pandas as pd
 
 from jacexp.report import style
 from jacexp.report.figures import files
-from jacexp.report.figures.captioned import Captioned
+from jacexp.report.figures.captioned import Captioned, listed
 from jacexp.report.schema import Store
 from jacexp.report.study import curves, grid, training
 from jacexp.report.study.lines import Study
@@ -47,7 +47,7 @@ def draw(
     parts += [
         curves.draw(study, points, axes, *title) for axes, title in zip(wanted, titles, strict=True) if axes
     ]
-    parts += [grid.draw(study, metric, keys), training.draw(study, store.folder_of)]
+    parts += [grid.draw(study, metric, keys), training.draw(study, store)]
     made = [figure for figures, _ in parts for figure in figures]
     with style.column_style():
         for figure in made:
@@ -58,7 +58,5 @@ def draw(
 def contents(study: Study, made: Sequence[Captioned]) -> dict[str, bytes]:
     """Return the files of a study's figures by name, and their captions as one Markdown text."""
     found = {name: content for figure in made for name, content in files(figure).items()}
-    lines = [f"# {study.title}", ""]
-    for figure in made:
-        lines += [f"## {figure.name}", "", f"![{figure.name}]({figure.name}.png)", "", figure.caption, ""]
+    lines = [f"# {study.title}", "", *listed(made)]
     return {**found, f"{study.slug}.md": "\n".join(lines).encode()}

@@ -13,8 +13,10 @@ from jacexp.errors import ConfigError
 from jacexp.report import style
 from jacexp.report.figures.captioned import Captioned, caption
 from jacexp.report.groups import groups_of, text
+from jacexp.report.paper import COLUMNS
 from jacexp.report.study.lines import MORE, Study, is_searched
 from jacexp.report.style import Look
+from jacexp.store.tables import STRENGTHS
 
 METRICS: Mapping[str, str] = {
     "val_loss": "validation loss",
@@ -32,14 +34,11 @@ N_TICKS = 8
 LOG = 5
 """From this ratio of the largest to the smallest value on an axis is logarithmic."""
 
-KEYS = {"train.lr": "lr", "train.batch_size": "batch_size", "train.momentum": "momentum"}
-"""The columns of keys of the command line that are called otherwise there; a method's strength loses its prefix."""
-
 
 def column_of(key: str) -> str:
     """Return the column of a key of the command line, as ``lam`` of ``method.lam``."""
     strength = key.removeprefix("method.")
-    return strength if strength in ("lam", "beta", "epsilon") else KEYS.get(key, key)
+    return strength if strength in STRENGTHS else COLUMNS.get(key, key)
 
 
 def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Captioned], list[str]]:
@@ -98,7 +97,7 @@ def _draw(
     lost = int(cells["lost"].sum())
     fixed = {
         c: runs[c].iloc[0]
-        for c in ("lr", "batch_size", "lam", "beta", "epsilon")
+        for c in ("lr", "batch_size", *STRENGTHS)
         if c not in axes and runs[c].nunique() == 1
     }
     sentences = [
