@@ -26,6 +26,16 @@ $(VENV)/pyvenv.cfg:
 	  echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+DOCS := $(VENV)/.docs-done
+
+$(DOCS): $(STAMP)
+	$(PY) -m pip install -e '.[docs]' -c constraints.txt
+	@touch $@
+
+.PHONY: docs
+docs: setup $(DOCS) ## the site, its tutorials executed, into build/docs; a warning is an error
+	$(PY) -m sphinx -E -W --keep-going -q -c docs . build/docs
+
 .PHONY: demo
 demo: setup ## train spec against none on the embedded digits; print the table, draw the noise curve
 	$(PY) scripts/demo.py

@@ -36,9 +36,9 @@ def load(
             lays them out), or ``npz`` (any set of one's own, which then has the name of its file without the
             suffix); with ``target`` any other.
         root: the folder of torchvision's sets; None: the environment's JACEXP_DATA, or else ``data``.
-        path: an .npz file, see `load_npz`; a published set that is read from one keeps its name.
+        path: an .npz file, see ``load_npz``; a published set that is read from one keeps its name.
         download: fetch the files that are missing.
-        target: import path of a function that returns the set, see `load_function`.
+        target: import path of a function that returns the set, see ``load_function``.
         arguments: what it is called with.
 
     Returns:

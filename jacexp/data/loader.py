@@ -28,7 +28,7 @@ class Loader:
         shuffle: True to train, in an order of each epoch's own; False to evaluate, in the order of the set.
         device: where the set lies and batches are made.
         dtype: of a batch's images; bytes are divided by 255 in it.
-        augment: transformation of the images, as in `jacexp.data.augment`.
+        augment: transformation of the images, as in ``jacexp.data.augment``.
         tangents: (N, T, C, H, W), computed once; or a function that computes them of each batch,
             after augmentation.
 

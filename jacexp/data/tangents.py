@@ -92,8 +92,8 @@ class Tangents:
             chunk: images at a time.
 
         Returns:
-            (N, 5, C, H, W), 20 bytes a pixel and channel in float32: 157 MB for 10,000 images of MNIST, 614
-            MB for 10,000 of CIFAR-10.
+            (N, 5, C, H, W), 20 bytes a pixel and channel in float32, which are 157 MB for 10,000 images of
+            MNIST and 614 MB for 10,000 of CIFAR-10.
         """
         dtype = self.flow_x.dtype
         out = torch.empty((len(x), len(self.names), *x.shape[1:]), dtype=dtype, device=self.flow_x.device)
@@ -115,8 +115,8 @@ class Tangents:
                 scalings and radians for the rotation; in half_side, pixels at the middle of the longer side.
 
         Returns:
-            s(exp(alpha L) p) at every pixel p, (B, C, H, W). Takes (H·W)² numbers of memory: for figures and
-            tests.
+            s(exp(alpha L) p) at every pixel p, (B, C, H, W). Takes (H·W)² numbers of memory, so it is for
+            figures and tests.
         """
         points = torch.linalg.matrix_exp(alpha * self._generator(name))[:2] @ self._grid()
         column = self._gaussian(points[0] + (self.width - 1) / 2, self.width)[0]

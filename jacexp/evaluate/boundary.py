@@ -56,11 +56,11 @@ def boundary(
         seed: of the directions; networks evaluated with one seed are searched along the same.
 
     Returns:
-        Two tables. The points: with the variable ``radius``, how many of the searched samples keep their class on all
+        Two tables. Points, with the variable ``radius``, how many of the searched samples keep their class on all
         spheres up to it; with ``n_directions``, the statistic ``distance`` over the samples with a boundary within
         max_radius, as directions are added. Flags: ``unfound`` with the number of samples without, ``few_directions``
-        if the last doubling still shrank the mean by over 5 %. The samples: ``sample`` (its index), ``correct``,
-        ``found``, ``distance`` (inf where none was found, NaN for a sample that was not searched).
+        if the last doubling still shrank the mean by over 5 %. Samples, with the columns ``sample`` (its
+        index), ``correct``, ``found``, ``distance`` (inf where none was found, NaN for a sample that was not searched).
     """
     radii = [max_radius * (i + 1) / n_spheres for i in range(n_spheres)]
     search = Search(samples.net, radii, tolerance, clip, space, samples.batch_size)

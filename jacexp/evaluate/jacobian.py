@@ -28,8 +28,8 @@ def jacobian(samples: Samples, *, n_iter: AtLeastOne = 10, seed: Seed = 0) -> pd
         seed: of the start of the power iterations.
 
     Returns:
-        Without a variable, over the samples: ``sigma1`` = σ₁(J), exact; ``frobenius`` = ‖J‖_F; ``bound_reshaped`` and
-        ``bound_operator``, one number a network (see `bounds`), and their ``…_error`` (bound − σ₁)/σ₁. With the
+        Statistics over the samples, without a variable. These are ``sigma1`` = σ₁(J), exact; ``frobenius`` = ‖J‖_F;
+        ``bound_reshaped`` and ``bound_operator``, one number a network, and their ``…_error`` (bound − σ₁)/σ₁. With the
         variable ``n_iter``: ``relative_error`` = |σ̂ − σ₁|/σ₁ of the power iteration after so many rounds. Samples with
         J = 0 have no relative error; the flag ``zero_jacobian`` gives their number. ``below_sigma1`` marks a product
         that is less than some sample's σ₁. A network with layers whose norm is not known, or with branches, has no

@@ -86,7 +86,7 @@ def check_samples(
         y: labels, (N,), integers from 0 to C − 1.
         n_samples: take the first so many; None takes all.
         batch_size: images a pass.
-        progress: a `Progress`, or None.
+        progress: called with the samples done and the samples in all, or None.
 
     Returns:
         The samples, with the network's device and type.

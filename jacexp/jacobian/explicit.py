@@ -53,8 +53,8 @@ def value_and_grads(
         x: the batch, (B, *in).
         y: its labels, (B,), int64.
         objective: what is minimised, mean over samples of ``objective.loss``.
-        n_networks: N, if ``net`` is the body of a `jacexp.methods.stacked_network.StackedNetwork`: the rows of x and y
-            are then those of network after network, (N · B, ...), and the losses are (N,).
+        n_networks: N, if ``net`` is the body of a ``jacexp.methods.stacked_network.StackedNetwork``: the rows of x and
+            y are then those of network after network, (N · B, ...), and the losses are (N,).
 
     Returns:
         The loss and its parts, and the gradient of the loss for each name of ``net.named_parameters()``.

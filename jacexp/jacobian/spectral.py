@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     value: Tensor
     """σ̂, (B,), differentiable with respect to the parameters; never above σ₁."""
     error: Tensor
-    """‖J v − σ̂ û‖ with v = Jᵀû/σ̂, (B,), constant: a singular value of J is at most so far from σ̂."""
+    """‖J v − σ̂ û‖ with v = Jᵀû/σ̂, (B,), constant; a singular value of J is at most so far from σ̂."""
 
 
 @overload

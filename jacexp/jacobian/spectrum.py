@@ -31,7 +31,7 @@ class SingularValues(NamedTuple):
     right: Tensor
     """v_i, (B, k, *in), constant."""
     error: Tensor
-    """‖J v_i − σ_i u_i‖, (B, k): a singular value of J is at most so far from σ_i."""
+    """‖J v_i − σ_i u_i‖, (B, k); a singular value of J is at most so far from σ_i."""
 
 
 @overload

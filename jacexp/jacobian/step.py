@@ -18,7 +18,7 @@ from jacexp.jacobian.rules.weighted import Weighted
 from jacexp.jacobian.shapes import require_classes
 
 Factor = float | Tensor
-"""A number, or a tensor (B,), one a sample: stacked networks differ in theirs."""
+"""A number, or a tensor (B,), one a sample, since stacked networks differ in theirs."""
 
 Passed = dict[int, Tensor]
 """What entered the steps with parameters, or came back to them, in one pass."""

@@ -92,7 +92,7 @@ class RegularizedModule(Training, Declared):
         return {}
 
     def draw_ahead(self, x: Tensor, epoch: int, block: int) -> Sequence[Noise]:
-        """Draw for the `AHEAD` batches of an epoch's block, each of the shape of x."""
+        """Draw for the ``AHEAD`` batches of an epoch's block, each of the shape of x."""
         return self.draw_several(x, AHEAD, make_generator(self.seed, "noise", epoch, block, device=x.device))
 
     def draw_several(self, x: Tensor, n: int, generator: torch.Generator) -> Sequence[Noise]:
@@ -117,7 +117,7 @@ class RegularizedModule(Training, Declared):
     def passes(
         self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
     ) -> Tensor:
-        """Run the penalty's explicit passes, which hand the gradients to ``step``; see `jacexp.jacobian.step`.
+        """Run the penalty's explicit passes, which hand the gradients to ``step``; see `jacexp.jacobian.Step`.
 
         Optional: without them a method is differentiated automatically and cannot be trained as a stack.
 

@@ -29,7 +29,7 @@ class Recipe:
     """m, in [0, 1)."""
     momentum_form: Literal["accumulate", "average"] = "accumulate"
     schedule: Literal["constant", "exponential", "cosine", "step"] = "constant"
-    """constant: α. exponential: α γ^epoch. cosine: α (1 + cos(π epoch/epochs))/2. step: α γ^⌊epoch/step_epochs⌋."""
+    """α, or α γ^epoch, or α (1 + cos(π epoch/epochs))/2, or α γ^⌊epoch/step_epochs⌋, in this order of the names."""
     gamma: float = 0.98
     """γ of the exponential and the step schedule, in (0, 1]."""
     epochs: int = 50
@@ -37,7 +37,7 @@ class Recipe:
     step_epochs: int = 10
     """Between two drops of the step schedule."""
     warmup_epochs: int = 0
-    """W epochs before the schedule begins, in which the rate grows: α (epoch + 1)/(W + 1)."""
+    """W epochs before the schedule begins, in which the rate grows by α (epoch + 1)/(W + 1)."""
     optimizer: OptimizerChoice | None = None
     """An optimiser in the place of SGD, which then reads neither the momentum nor its form."""
     scheduler: SchedulerChoice | None = None

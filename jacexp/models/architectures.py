@@ -38,6 +38,7 @@ ARCHITECTURES = {
     "convnet_cifar": Architecture(convnet_cifar, init="toolbox", filters=(64, 64, 64)),
     "vgg16_bn": Architecture(vgg16_bn, init="torchvision"),
 }
+"""The papers' networks by the name that they have on the command line."""
 
 
 def build(
@@ -68,7 +69,7 @@ def build(
         pool: ``floor`` or ``ceil``, how the ConvNets' pools round, see ``jacexp.models.convnet``.
         filters: filter counts of the ConvNets, one a convolution; None: (32, 64) or (64, 64, 64).
         target: import path of a class of one's own, whose layers keep their own initialisation unless ``init`` is set.
-        arguments: what it is called with, beside what `jacexp.models.own.from_data` lists.
+        arguments: what it is called with, beside what ``jacexp.models.own.from_data`` lists.
 
     Returns:
         The network.

@@ -29,21 +29,21 @@ class Rule:
     """
 
     piecewise_linear: ClassVar[bool] = True
-    """False if F depends on the parameters beyond ∂⟨u, F v⟩/∂W, as for a smooth activation. `PassesLinearization`
+    """False if F depends on the parameters beyond ∂⟨u, F v⟩/∂W, as for a smooth activation. ``engine="passes"``
     differentiates such rules rightly; the explicit training steps refuse them."""
 
     parameters: tuple[Tensor | None, ...] = ()
     """The layer's own parameters, in the order of what `gradients` returns."""
 
     coupled: bool = False
-    """Whether the loss sees more of the layer than its linearisation does, as in train-mode batch norm: from there on
+    """Whether the loss sees more of the layer than its linearisation does, as in train-mode batch norm. From there on
     the adjoints of the loss and of a Jacobian product of the same vector are not the same."""
 
     selects: ClassVar[bool] = False
-    """Whether the layer only selects maxima: it then commutes with a rectifier, and `graph` puts it first."""
+    """Whether the layer only selects maxima. It then commutes with a rectifier, and goes first."""
 
     rectifies: ClassVar[bool] = False
-    """Whether it is max(x, 0), which `graph` moves behind a layer that selects; a subclass does not inherit that."""
+    """Whether it is max(x, 0), which moves behind a layer that selects; a subclass does not inherit that."""
 
     move_statistics: bool = True
     """Whether `forward` moves the layer's running statistics, if it has any and trains."""
