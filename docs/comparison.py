@@ -8,6 +8,7 @@ idle cores; --repetitions=3 is a trial, whose table is printed and not written.
 import argparse
 import importlib
 import json
+import platform
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -153,7 +154,7 @@ def main() -> int:
                 case, steps(case, libraries), repetitions=repetitions, warmup=3, memory=False
             )
     known = provenance("cpu")
-    about = {"device": known["device"], "commit": known["git"], "versions": versions(known["versions"])}
+    about = {"device": f"cpu ({platform.machine()})", "commit": known["git"], "versions": versions(known["versions"])}
     text = written(cases, agreed, about)
     print(text)
     if repetitions >= REPETITIONS:
