@@ -32,6 +32,11 @@ class RunLockedError(StoreError):
     """A run that another process is training."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of any library says, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean X?)"`` with the known word that is nearest to one that is not, or nothing if none is."""
     near = nearest(word, known)

@@ -11,9 +11,9 @@ import pandas as pd
 from jacexp.arguments import chosen
 from jacexp.errors import ConfigError, StoreError, did_you_mean
 from jacexp.report.beside import folders, make_good, read_results
-from jacexp.report.schema import CONFIG, Store, read_store
+from jacexp.report.schema import Store, read_store
 from jacexp.store.folders import OWN, REFERENCE, is_reference
-from jacexp.store.tables import CURVES, RUNS, STRENGTHS, Kind
+from jacexp.store.tables import CONFIG, CURVES, RUNS, STRENGTHS, Kind
 
 BY = "dataset,model,method,strength"
 """What makes a group unless a command line says otherwise."""

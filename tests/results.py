@@ -1,7 +1,8 @@
-"""What a run that is over leaves, made up."""
+"""What runs that are over leave: made up, and read."""
 
-from jacexp.store.runs import MEASURED
-from jacexp.store.tables import RUNS
+import csv
+
+from jacexp.store.tables import MEASURED, RUNS
 
 VALUES = {"key": "some", "text": None, "count": 1, "number": 0.5}
 
@@ -12,3 +13,9 @@ def result(run, status="done", error=None, **row):
     made = {**{c: VALUES[RUNS[c]] for c in columns}, "run": run, "status": status, "model": "lenet", **row}
     content = {"status": status, "row": made, "dataset": {"name": "digits", "path": None}}
     return content if error is None else {**content, "error": error}
+
+
+def rows(results):
+    """Read the rows of ``runs.csv``, as texts by column."""
+    with (results / "runs.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.jacexp_launcher import config as _names  # noqa: F401  # registers them
+from hydra_plugins.jacexp_launcher.config import NAMES
 
 
 class JacexpLauncher(Launcher):
@@ -92,9 +92,7 @@ class JacexpSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
         if is_jacexp(config) and not isinstance(self.launcher, JacexpLauncher):
-            raise ConfigCompositionException(
-                "hydra/launcher: choose sequential, fused, processes, submitit_local, submitit_slurm or ray"
-            )
+            raise ConfigCompositionException(f"hydra/launcher: choose one of {', '.join(NAMES)}")
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs that the arguments make and return what became of each."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, first_line
 from jacexp.ranges import LISTS
 from jacexp.targets import checked_arguments, imported, signature
 
@@ -100,7 +100,7 @@ class OptimizerChoice(_Choice):
         try:
             return self.type(parameters, lr=lr, **arguments)
         except Exception as error:  # a class of a user's own may raise anything
-            raise ConfigError(f"{OPTIMIZER}: {self} cannot be made: {_in_a_line(error)}") from error
+            raise ConfigError(f"{OPTIMIZER}: {self} cannot be made: {first_line(error)}") from error
 
     def try_out(self, net: nn.Module) -> None:
         """Try one step with a copy of a network's weights, before any work starts.
@@ -121,7 +121,7 @@ class OptimizerChoice(_Choice):
         try:
             optimizer.step(closure)
         except Exception as error:
-            raise ConfigError(f"{OPTIMIZER}: {self} cannot take a step: {_in_a_line(error)}") from error
+            raise ConfigError(f"{OPTIMIZER}: {self} cannot take a step: {first_line(error)}") from error
         if len(losses) != 1:
             raise ConfigError(
                 f"{OPTIMIZER}: {self} calls closure {len(losses)} times in step(closure), and not once as PyTorch's do"
@@ -177,7 +177,7 @@ def _factors(target: str, arguments: str, lr: float, epochs: int) -> tuple[float
                 schedule.step()
             rates.append(float(optimizer.param_groups[0]["lr"]))
     except Exception as error:  # a class of a user's own may raise anything
-        raise ConfigError(f"{SCHEDULER}._target_={target} fails: {_in_a_line(error)}") from error
+        raise ConfigError(f"{SCHEDULER}._target_={target} fails: {first_line(error)}") from error
     if optimizer.param_groups[0]["momentum"] != 0.5:
         raise ConfigError(f"{SCHEDULER}._target_={target} changes momentum too; set cycle_momentum=false")
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
@@ -272,7 +272,3 @@ def _number(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(_number, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _in_a_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

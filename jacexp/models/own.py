@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jacexp.errors import ConfigError, JacexpError
+from jacexp.errors import ConfigError, JacexpError, first_line
 from jacexp.models.network import Network
 from jacexp.targets import checked_arguments, imported, signature
 
@@ -81,7 +81,7 @@ def own_body(
         except JacexpError:
             raise
         except (Exception, SystemExit) as error:
-            raise ConfigError(f"model._target_={target} cannot be made: {_in_a_line(error)}") from error
+            raise ConfigError(f"model._target_={target} cannot be made: {first_line(error)}") from error
         if not isinstance(body, nn.Module):
             raise ConfigError(f"model._target_={target} makes a {type(body).__name__}, not a torch.nn.Module")
         return body
@@ -116,13 +116,9 @@ def try_out(net: Network, in_shape: Sequence[int], n_rows: int = 2) -> None:
             raise
         except (Exception, SystemExit) as error:
             raise ConfigError(
-                f"{name} fails in {mode} mode on a batch {tuple(x.shape)}: {_in_a_line(error)}"
+                f"{name} fails in {mode} mode on a batch {tuple(x.shape)}: {first_line(error)}"
             ) from error
         if not z.isfinite().all():
             raise ConfigError(
                 f"{name} returns logits that are not finite in {mode} mode with its initial weights"
             )
-
-
-def _in_a_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

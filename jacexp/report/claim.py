@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jacexp.report.comparisons import Test
-from jacexp.report.paper import NAMES, Experiment
+from jacexp.report.paper import Experiment, set_name
 from jacexp.report.select import Selection
 from jacexp.report.stats import Evidence, all_of
 
@@ -39,7 +39,7 @@ class Row:
     def text(self) -> str:
         """The claim in words, and what it is about."""
         e = self.experiment
-        about = e.model if self.claim.of_network else NAMES.get(e.dataset, e.dataset)
+        about = e.model if self.claim.of_network else set_name(e.dataset)
         return f"{about}: {self.claim.text}"
 
     @property

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jacexp.report.schema import CONFIG
 from jacexp.report.stats import Summary, summarize
+from jacexp.store.tables import CONFIG
 
 DATA = ("dataset", "select", "subset", "data.holdout")
 """The columns that decide on which images a run is validated, beside the arguments of a data set of one's own."""

@@ -160,14 +160,14 @@ class Experiment:
     @property
     def title(self) -> str:
         """What was trained, in words."""
-        words = [NAMES.get(self.dataset, self.dataset), self.model, f"{self.n_epochs} epochs"]
+        words = [set_name(self.dataset), self.model, f"{self.n_epochs} epochs"]
         words += [f"{self.subset:,} training images"] if self.subset else []
         words += ["augmented"] if self.augmented else []
         return ", ".join(words)
 
 
 NAMES = {"mnist": "MNIST", "kmnist": "KMNIST", "fmnist": "FashionMNIST", "cifar10": "CIFAR-10"}
-"""How the papers write their data sets. A set of one's own keeps its own name."""
+"""How the papers write their data sets."""
 
 METHOD_NAMES = {
     "none": "None",
@@ -183,7 +183,18 @@ METHOD_NAMES = {
     "tbp": "TBP",
     "fast_tbp": "Fast TBP",
 }
-"""How the papers write their methods. A method of one's own keeps its own name."""
+"""How the papers write their methods."""
+
+
+def set_name(dataset: str) -> str:
+    """Write a data set as the papers do; a set of one's own keeps its name."""
+    return NAMES.get(dataset, dataset)
+
+
+def method_name(method: str) -> str:
+    """Write a method as the papers do; one of one's own keeps its name."""
+    return METHOD_NAMES.get(method, method)
+
 
 EXPERIMENTS = {
     "P1": (

@@ -10,13 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from jacexp.errors import StoreError
-from jacexp.store.tables import CURVES, DISTANCES, RUNS, TIMING, Kind
-
-CONFIG = (
-    *("dataset", "model", "method", "protocol", "select", "seed", "lam", "beta", "epsilon", "options", "lr"),
-    *("momentum", "batch_size", "n_epochs", "subset", "augment", "precision", "checkpoint"),
-)
-"""The columns of ``runs.csv`` that say what was trained, not what came of it."""
+from jacexp.store.tables import CONFIG, CURVES, DISTANCES, RUNS, TIMING, Kind
 
 POINT = ("run", "eval", "variable", "value", "statistic", "threat", "settings")
 """The columns of ``curves.csv`` that say what was measured, not what came of it."""

@@ -15,8 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from jacexp.report.paper import METHOD_NAMES, NAMES, Experiment
-
 WIDTH = 3.25
 """Inches: one column of a two-column paper."""
 
@@ -151,16 +149,6 @@ def flag_handle() -> Line2D:
 def span(counts: Sequence[int]) -> str:
     """Write how many networks there are, from the fewest to the most."""
     return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
-
-
-def set_name(experiment: Experiment) -> str:
-    """Write a data set as the papers do; a set of one's own keeps its name."""
-    return NAMES.get(experiment.dataset, experiment.dataset)
-
-
-def method_name(method: str) -> str:
-    """Write a method as the papers do; one of one's own keeps its name."""
-    return METHOD_NAMES.get(method, method)
 
 
 def few_ticks(axes: Axes) -> None:

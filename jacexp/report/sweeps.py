@@ -37,18 +37,8 @@ def table_sweeps(selection: Selection, paper: str) -> Iterator[Sweep]:
     """Iterate over the cells of a paper's Table 1, whether they are complete or not."""
     for e in EXPERIMENTS[paper]:
         for method in METHODS[paper]:
-            choice = selection.choice(e, method)
-            yield Sweep(
-                table=f"{paper.lower()}-table1",
-                dataset=e.dataset,
-                method=method,
-                what=f"{method} on {e.dataset}",
-                n_runs=n_runs(choice),
-                n_missing=missing_runs(choice),
-                n_again=_without_directory(selection, [choice]),
-                command=commands.train(e, method, selection.how),
-                exact=_exact(selection, [choice]),
-            )
+            what, command = f"{method} on {e.dataset}", commands.train(e, method, selection.how)
+            yield _sweep(selection, f"{paper.lower()}-table1", what, [selection.choice(e, method)], command)
 
 
 def size_sweeps(selection: Selection) -> Iterator[Sweep]:
@@ -66,17 +56,26 @@ def size_sweeps(selection: Selection) -> Iterator[Sweep]:
 def size_sweep(selection: Selection, method: str, sizes: Sequence[int], *, augmented: bool) -> Sweep:
     """Describe the sweep that trains a method on some of the sizes of P1 Figure 4."""
     experiments = [size_experiment(size, augmented=augmented) for size in sizes]
-    choices = [selection.choice(e, method) for e in experiments]
     what = f"{method} on {', '.join(f'{size:,}' for size in sizes)} images of mnist"
+    return _sweep(
+        selection,
+        "p1-figure4",
+        what + (" with augmentation" if augmented else ""),
+        [selection.choice(e, method) for e in experiments],
+        commands.train_sizes(method, sizes, experiments[0], selection.how),
+    )
+
+
+def _sweep(selection: Selection, table: str, what: str, choices: Sequence[Choice], command: str) -> Sweep:
     return Sweep(
-        table="p1-figure4",
-        dataset="mnist",
-        method=method,
-        what=what + (" with augmentation" if augmented else ""),
+        table=table,
+        dataset=choices[0].experiment.dataset,
+        method=choices[0].method,
+        what=what,
         n_runs=sum(map(n_runs, choices)),
         n_missing=sum(map(missing_runs, choices)),
         n_again=_without_directory(selection, choices),
-        command=commands.train_sizes(method, sizes, experiments[0], selection.how),
+        command=command,
         exact=_exact(selection, choices),
     )
 

@@ -15,15 +15,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jacexp.errors import RunLockedError, StoreError
-from jacexp.store.tables import RUNS, Kind
+from jacexp.store.tables import MEASURED, RUNS, Kind
 
 LOCK = ".lock"
 """The file in a run's directory that the process holds which trains it."""
-
-MEASURED = frozenset(
-    ("epoch", "n_val", "n_val_correct", "val_loss", "n_test", "n_test_correct", "test_loss", "train_s")
-)
-"""The columns of ``runs.csv`` that only a run that is done has."""
 
 PROBE_S = 0.2
 """How long a process that wants a lock tries, so that one that only looks, for microseconds, is never in its way."""
@@ -179,6 +174,17 @@ def finished_runs(results: Path) -> Iterator[tuple[RunDirectory, dict[str, Any]]
             result = directory.result()
         if result:
             yield directory, result
+
+
+def in_words(result: Mapping[str, Any]) -> str:
+    """Write in a few words how a run ended, of the content of its ``result.json``."""
+    row = result["row"]
+    if result["status"] == "diverged":
+        return f"diverged in epoch {row['epoch'] + 1}"
+    val, test = row["n_val_correct"] / row["n_val"], row["n_test_correct"] / row["n_test"]
+    return (
+        f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"
+    )
 
 
 def run_directories(results: Path) -> Iterator[RunDirectory]:

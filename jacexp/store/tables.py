@@ -47,6 +47,17 @@ RUNS: Mapping[str, Kind] = {
 }
 """``runs.csv``: one row a run; counts, never percentages."""
 
+CONFIG = (
+    *("dataset", "model", "method", "protocol", "select", "seed", "lam", "beta", "epsilon", "options", "lr"),
+    *("momentum", "batch_size", "n_epochs", "subset", "augment", "precision", "checkpoint"),
+)
+"""The columns of ``runs.csv`` that say what was trained, not what came of it."""
+
+MEASURED = frozenset(
+    ("epoch", "n_val", "n_val_correct", "val_loss", "n_test", "n_test_correct", "test_loss", "train_s")
+)
+"""The columns of ``runs.csv`` that only a run that is done has."""
+
 CURVES: Mapping[str, Kind] = {
     **dict.fromkeys(("run", "dataset", "model", "method"), "key"),
     "seed": "count",

@@ -17,13 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from jacexp.errors import ConfigError, JacexpError, StoreError
 from jacexp.store.folders import REFERENCE
 from jacexp.store.merge import merge_runs
-from jacexp.store.runs import write_json
+from jacexp.store.runs import in_words, write_json
 from jacexp.store.tables import RUNS, check_table
 from jacexp.sweep.compose import Composer
 from jacexp.sweep.engine import Executor, plan, train_missing
 from jacexp.sweep.entry import Entry
 from jacexp.sweep.forecast import forecast, stored_rates
-from jacexp.sweep.status import MANIFEST, differing, ending, manifest
+from jacexp.sweep.status import MANIFEST, differing, manifest
 from jacexp.sweep.ticker import Ticker
 from jacexp.train.commandline import in_one_line
 from jacexp.train.keys import check_keys
@@ -159,7 +159,7 @@ class _Sweep:
         """Print how a run ended, and keep the reason of one that has no result for those who look from outside."""
         words, result = f" ({entry.overrides})" if entry.overrides else "", entry.over()
         if entry.run and result:
-            ticker.ended(f"run {entry.run.id}{words}: {ending(result)}")
+            ticker.ended(f"run {entry.run.id}{words}: {in_words(result)}")
         else:
             print(f"error: {entry.error}{words}", file=sys.stderr)
             # A disk that is full for a while ends one run, not the sweep.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jacexp.errors import JacexpError
+from jacexp.errors import JacexpError, first_line
 from jacexp.sweep.entry import Group
 from jacexp.sweep.environment import environment, library
 from jacexp.sweep.tasks import task_of
@@ -81,8 +81,7 @@ class Ray:
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
-            return JacexpError(f"its task was lost ({type(error).__name__}: {reason})")
+            return JacexpError(f"its task was lost ({type(error).__name__}: {first_line(error)})")
 
 
 def _connect(address: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -222,11 +222,3 @@ def differing(overrides: Sequence[Sequence[str]]) -> list[str]:
     """Return of each job's overrides those that not all jobs have, in one text."""
     common = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in overrides]
-
-
-def ending(result: Mapping[str, Any]) -> str:
-    """Return in a few words how a run ended."""
-    row = result["row"]
-    if result["status"] == "diverged":
-        return f"diverged in epoch {row['epoch'] + 1}"
-    return f"done: validation accuracy {row['n_val_correct'] / row['n_val']:.2%}"

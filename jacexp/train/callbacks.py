@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, first_line
 from jacexp.methods.optimizers import is_plain
 from jacexp.methods.sums import NAMES
 from jacexp.targets import checked_arguments, imported
+from jacexp.train.config import as_dict
 
 MONITORED = (*(f"train_{name}" for name in NAMES), "val_loss", "val_accuracy", "val_n", "val_n_correct")
 """What callbacks are told of an epoch."""
@@ -23,8 +24,7 @@ def own_callbacks(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: for what is no callback or saves checkpoints of its own, or arguments that do not fit.
     """
-    given: Any = OmegaConf.to_container(cfg.callbacks, resolve=True)
-    return {str(name): _checked(part, f"callbacks.{name}") for name, part in given.items()}
+    return {name: _checked(part, f"callbacks.{name}") for name, part in as_dict(cfg.callbacks).items()}
 
 
 def _checked(part: Any, key: str) -> dict[str, Any]:
@@ -61,8 +61,7 @@ def _made(part: dict[str, Any], key: str) -> Callback:
         callback: Callback = found(**arguments)
         is_kept = is_plain(callback.state_dict())
     except Exception as error:  # a class of a user's own may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{key}._target_={part['_target_']} cannot be made: {reason}") from error
+        raise ConfigError(f"{key}._target_={part['_target_']} cannot be made: {first_line(error)}") from error
     if not is_kept:
         raise ConfigError(
             f"{key}: its state_dict has other things than tensors and numbers, so it cannot go on"

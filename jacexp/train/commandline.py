@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from jacexp.errors import ConfigError, JacexpError, did_you_mean
-from jacexp.train.config import METHODS, RunConfig
+from jacexp.train.config import METHODS, REPLACED, RunConfig
 from jacexp.train.keys import known_keys, no_such_key
 from jacexp.train.stop import Stopped
 
@@ -35,12 +35,6 @@ LAUNCHERS = {
 
 OPTIONAL = ("model", "logger", "train/optimizer", "hydra/launcher", "hydra/sweeper")
 """The folders of files that need not be chosen."""
-
-UNREAD = {
-    "train.optimizer": ("train.momentum", "train.momentum_form"),
-    "train.scheduler": ("train.schedule", "train.gamma", "train.step_epochs"),
-}
-"""The keys that nothing reads any more beside others."""
 
 SWEEPS = re.compile(r"~?grid\..*|hydra[/.](launcher|sweeper)(\..*)?")
 """The keys that only a sweep reads."""
@@ -128,8 +122,10 @@ def _refuse_unread(pairs: Sequence[tuple[str, str, str]]) -> None:
             files = f"train/optimizer=NAME, one of {', '.join(OPTIMIZERS)}, or "
             choices = files if key == "train.optimizer" else ""
             raise ConfigError(f"{word}: choose {choices}{key}._target_=package.Class")
-        for part, unread in UNREAD.items():
-            if key in unread and any(k == part or k.startswith(f"{part}.") for k in keys):
+        for name, replaced in REPLACED.items():
+            part, last = f"train.{name}", key.removeprefix("train.")
+            is_given = any(k == part or k.startswith(f"{part}.") for k in keys)
+            if key != last and last in replaced and is_given:
                 raise ConfigError(f"{word}: {part} does not read {key}; leave it out, or give {part} its own")
 
 

@@ -1,6 +1,7 @@
 """The typed configuration of a run: every key, its type, its default and what values it may take."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,20 +131,22 @@ class RunConfig:
     """What a bare ``-m`` sweeps, by key; the number of runs is the product of the numbers of values. None: nothing."""
 
 
-UNLISTED = (
-    "data.holdout",
-    "data.mean",
-    "data.std",
-    "model.init",
-    "model.pool",
-    "model.filters",
-    "train.momentum_form",
-    "train.schedule",
-    "train.gamma",
-    "train.step_epochs",
-    "train.warmup_epochs",
+ASIDE = ("engine", "device", "devices")
+"""Keys of ``train`` that change how numbers are computed, not which: they may change when a run goes on."""
+
+LISTED = (
+    *("data.subset", "data.augment", "model.name", "train.epochs", "train.batch_size", "train.lr"),
+    *("train.momentum", "train.precision"),
 )
-"""Switches that have no column of their own in ``runs.csv``."""
+"""The keys with a column of their own in ``runs.csv``."""
+
+UNLISTED = tuple(
+    key
+    for part, kind in (("data", DataConfig), ("model", ModelConfig), ("train", TrainConfig))
+    for name in (f.name for f in fields(kind))
+    if (key := f"{part}.{name}") not in LISTED and name not in (*ASIDE, "optimizer", "scheduler")
+)
+"""The switches without one, which tables tell runs apart by all the same: each is in the column ``options``."""
 
 METHODS = Path(__file__).parents[2] / "conf" / "method"
 """Where the methods' files lie."""
@@ -161,22 +164,29 @@ def register() -> None:
     ConfigStore.instance().store(name="run", node=schema)
 
 
+def as_dict(cfg: DictConfig) -> dict[str, Any]:
+    """Return a part of a configuration as plain values by key, with every interpolation replaced."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+REPLACED = {
+    "optimizer": ("momentum", "momentum_form"),
+    "scheduler": ("schedule", "gamma", "step_epochs"),
+}
+"""The keys of ``train`` that a class which is chosen for a part of it takes the place of, by the part."""
+
+
 def unread(train: DictConfig) -> set[str]:
     """Return the keys of a part ``train`` that nothing reads beside its others; no number depends on them."""
-    has = {part: train[part].get("_target_") is not None for part in ("optimizer", "scheduler")}
-    schedule = None if has["scheduler"] else train.schedule
-    keys = {
-        "momentum": has["optimizer"],
-        "momentum_form": has["optimizer"],
-        "schedule": has["scheduler"],
-        "gamma": has["scheduler"],
-        "step_epochs": schedule != "step",
-        "warmup_epochs": not train.warmup_epochs,
-        **{part: not is_there for part, is_there in has.items()},
-    }
-    return {key for key, holds in keys.items() if holds}
+    keys = {"warmup_epochs"} if not train.warmup_epochs else set()
+    for part, replaced in REPLACED.items():
+        keys |= {part} if train[part].get("_target_") is None else set(replaced)
+    return keys if train.schedule == "step" else keys | {"step_epochs"}
 
 
+@cache
 def protocol_file(name: str) -> DictConfig:
     """Read the project's file of a protocol; one that it does not have, of the user's own, is empty."""
     path = METHODS.parent / "protocol" / f"{name}.yaml"

@@ -4,13 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from jacexp.errors import JacexpError
 from jacexp.jacobian.explicit import why_not_stacked
 from jacexp.models.network import Network
+from jacexp.train.config import as_dict
 from jacexp.train.job import Job, method_class, recipe
 from jacexp.train.stack import can_be_stacked
 
@@ -109,7 +107,7 @@ def _key(job: Job) -> str | None:
             f"runs with {optimizer.target} are trained one by one, not fused: it is not declared to treat each weight "
             "by itself"
         )
-    shared: Any = OmegaConf.to_container(cfg, resolve=True)
+    shared = as_dict(cfg)
     is_plain = method.strength is None or cfg.method[method.strength] == 0
     for key in (*OWN, *UNSEEN, *([f"method.{method.strength}"] if method.strength else [])):
         *path, last = key.split(".")

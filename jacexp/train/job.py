@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from jacexp.data.load import load
 from jacexp.data.spec import ImageSet, Split
 from jacexp.data.split import split, split_source
-from jacexp.errors import ConfigError, DataError
+from jacexp.errors import ConfigError, DataError, first_line
 from jacexp.methods.base import RegularizedModule
 from jacexp.methods.optim import Recipe
 from jacexp.models.architectures import build
@@ -22,7 +22,7 @@ from jacexp.models.own import try_out
 from jacexp.store.runs import RunDirectory, run_id
 from jacexp.targets import imported
 from jacexp.train.callbacks import make_callbacks, own_callbacks
-from jacexp.train.config import METHODS, data_root
+from jacexp.train.config import METHODS, as_dict, data_root
 from jacexp.train.keys import check, check_grid
 from jacexp.train.parts import data_set, network, own_data, own_network, own_training, science
 from jacexp.train.resume import Resume
@@ -208,11 +208,10 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: for one that is missing, unknown, or has a value that is not allowed.
     """
     try:
-        given = OmegaConf.to_container(cfg.method, resolve=True)
+        given = as_dict(cfg.method)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-    assert isinstance(given, dict)
-    return method_class(cfg).checked({str(k): v for k, v in given.items() if k not in ("_target_", "name")})
+        raise ConfigError(first_line(error)) from error
+    return method_class(cfg).checked({k: v for k, v in given.items() if k not in ("_target_", "name")})
 
 
 def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:

@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from jacexp.errors import ConfigError
+from jacexp.errors import ConfigError, first_line
 from jacexp.store.runs import RunDirectory, write_json
 from jacexp.targets import checked_arguments, imported, signature
+from jacexp.train.config import ASIDE, as_dict
 
 PACKAGES = {
     "TensorBoardLogger": ("tensorboard", "tensorboard"),
@@ -28,8 +29,6 @@ KEPT = "logger.json"
 
 PARTS = ("method", "dataset", "model", "data", "train")
 SETTINGS = ("select", "checkpoint", "seed")
-ASIDE = ("engine", "device", "devices")
-"""Keys of ``train`` that may change when a run goes on."""
 
 
 def check_logger(logger: Any) -> None:
@@ -50,9 +49,7 @@ def check_logger(logger: Any) -> None:
 
 
 def _given(logger: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(logger, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(k): v for k, v in plain.items() if k != "_target_"}
+    return {k: v for k, v in as_dict(logger).items() if k != "_target_"}
 
 
 class RunLog:
@@ -124,17 +121,15 @@ class RunLog:
                 attrgetter(what)(self.logger)(*values, **keywords)
         except Exception as error:  # of any library, server or disk
             kind, self.logger = type(self.logger).__name__, None
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             print(
-                f"warning: {kind} of run {self.run} fails, the training goes on without: {reason}",
+                f"warning: {kind} of run {self.run} fails, the training goes on without: {first_line(error)}",
                 file=sys.stderr,
             )
 
 
 def parameters(cfg: DictConfig, run: str) -> dict[str, Any]:
     """Return a run's hyper-parameters by their keys in the configuration."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
+    plain = as_dict(cfg)
     plain["train"] = {k: v for k, v in plain["train"].items() if k not in ASIDE}
     found = {"run": run, "protocol": cfg.protocol.name, **{k: plain[k] for k in SETTINGS}}
     return found | {k: v for part in PARTS for k, v in _flat(plain[part], part).items() if v is not None}
@@ -173,9 +168,10 @@ def _make(cfg: DictConfig, directory: RunDirectory, label: str) -> Logger:
             write_json(kept, {"run_id": logger.version})
         return logger
     except Exception as error:  # of any library or server
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = f"; delete {kept} to begin a new run of the logger's" if kept.exists() else ""
-        raise ConfigError(f"logger={cfg.logger._target_} cannot be made: {reason}{hint}") from error
+        raise ConfigError(
+            f"logger={cfg.logger._target_} cannot be made: {first_line(error)}{hint}"
+        ) from error
 
 
 def _label(cfg: DictConfig, strength: str | None, run: str) -> str:

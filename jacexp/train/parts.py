@@ -13,7 +13,7 @@ from jacexp.models.architectures import ARCHITECTURES
 from jacexp.models.own import RESERVED, check_network
 from jacexp.targets import checked_arguments, imported
 from jacexp.train.callbacks import own_callbacks
-from jacexp.train.config import unread
+from jacexp.train.config import ASIDE, as_dict, unread
 
 
 def own_network(cfg: DictConfig) -> dict[str, Any]:
@@ -87,9 +87,7 @@ def _own(part: DictConfig, reserved: Collection[str]) -> tuple[str | None, dict[
     if part.get("_target_") is None:
         return None, {}
     given = {str(key): part[key] for key in part if key not in (*reserved, "_target_")}
-    plain = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
-    assert isinstance(plain, dict)
-    return str(part._target_), {str(key): value for key, value in plain.items()}
+    return str(part._target_), as_dict(OmegaConf.create(given))
 
 
 def _own_name(part: DictConfig, taken: Collection[str], key: str) -> str:
@@ -107,8 +105,7 @@ def _own_name(part: DictConfig, taken: Collection[str], key: str) -> str:
 
 def network(cfg: DictConfig) -> dict[str, Any]:
     """Return the arguments of `jacexp.models.build` that a run's typed configuration determines."""
-    model = OmegaConf.to_container(cfg.model, resolve=True)
-    assert isinstance(model, dict)
+    model = as_dict(cfg.model)
     own = {key: model[key] for key in RESERVED}
     if "_target_" not in model:
         return own
@@ -138,9 +135,8 @@ def science(cfg: DictConfig, method: type[Declared], data: Mapping[str, Any]) ->
     Returns:
         What is left, ready for JSON.
     """
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(resolved, dict)
-    aside = {"engine", "device", "devices", *unread(cfg.train)}
+    resolved = as_dict(cfg)
+    aside = {*ASIDE, *unread(cfg.train)}
     train = {k: v for k, v in resolved["train"].items() if k not in aside}
     kept = {key: resolved[key] for key in ("model", "data", "select", "checkpoint", "seed")}
     if cfg.callbacks:  # nobody knows whether they change numbers

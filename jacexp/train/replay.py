@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from jacexp.data.spec import Batch
+from jacexp.errors import first_line
 from jacexp.methods.draws import Noise
 from jacexp.train.progress import say
 
@@ -84,7 +85,7 @@ class Replayed:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            say(f"a step is not replayed but taken eagerly, which is slower: {str(error).splitlines()[0]}")
+            say(f"a step is not replayed but taken eagerly, which is slower: {first_line(error)}")
             self._put_back(after)
             return self.step
         self._put_back(after)

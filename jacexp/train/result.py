@@ -16,7 +16,7 @@ from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
 from jacexp.store.runs import write_atomically, write_json
-from jacexp.train.config import changed_switches, unread
+from jacexp.train.config import as_dict, changed_switches, unread
 from jacexp.train.job import Job, hyperparameters, method_class
 from jacexp.train.parts import data_set, own_arguments
 from jacexp.train.sources import keep_sources
@@ -40,8 +40,7 @@ def writing(what: str) -> Iterator[None]:
 
 def begin(job: Job) -> None:
     """Write the run's ``config.yaml``, interpolations replaced and without what only a sweep reads, and its sources."""
-    resolved = OmegaConf.to_container(job.cfg, resolve=True)
-    assert isinstance(resolved, dict)
+    resolved = as_dict(job.cfg)
     del resolved["grid"]
     resolved["protocol"] = {key: resolved["protocol"][key] for key in ("name", "paper")}
     write_atomically(job.directory / "config.yaml", OmegaConf.to_yaml(resolved))
@@ -125,14 +124,3 @@ def record(job: Job, row: Mapping[str, Any], how: Mapping[str, str]) -> dict[str
 def objective(result: Mapping[str, Any]) -> float:
     """Return what a sweeper minimises: the validation loss in nats, infinite for a run that diverged."""
     return result["row"]["val_loss"] if result["status"] == "done" else math.inf
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """Summarise how a run ended in a few words."""
-    row = result["row"]
-    if result["status"] == "diverged":
-        return f"diverged in epoch {row['epoch'] + 1}"
-    val, test = row["n_val_correct"] / row["n_val"], row["n_test_correct"] / row["n_test"]
-    return (
-        f"done: validation accuracy {val:.2%} of {row['n_val']}, test accuracy {test:.2%} of {row['n_test']}"
-    )

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from jacexp.errors import JacexpError
 from jacexp.methods.distributed import Share
 from jacexp.store.merge import merge_runs
+from jacexp.store.runs import in_words
 from jacexp.store.tables import RUNS, check_table
 from jacexp.train.callbacks import make_callbacks
 from jacexp.train.job import Job, identify
@@ -22,7 +23,7 @@ from jacexp.train.preview import preview
 from jacexp.train.processes import Rank, process_group, run_together
 from jacexp.train.progress import chosen_progress, is_in_sweep, say
 from jacexp.train.recorder import Diverged, Recorder
-from jacexp.train.result import begin, describe, measure, record, summary, writing
+from jacexp.train.result import begin, describe, measure, record, writing
 from jacexp.train.sources import warn_of_changes
 from jacexp.train.stop import end_if_requested, stop_signals
 from jacexp.train.trainer import differences, make_trainer, on_gpu
@@ -56,12 +57,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
                 before = directory.over()  # now that nobody else can end it
                 if before is None:
                     result = _train_and_record(job)
-                    say(f"run {directory.id}: {summary(result)}")
+                    say(f"run {directory.id}: {in_words(result)}")
         directory.tidy()
         if before is None:
             return result
         merge_runs(directory.results, [directory])  # as its own end did, unless the process died before
-        say(f"run {directory.id} is over ({summary(before)}); nothing to do")
+        say(f"run {directory.id} is over ({in_words(before)}); nothing to do")
         return before
 
 

@@ -245,7 +245,7 @@ SWEEPS = {
     "paths.results=/dev/null": "paths.results=/dev/null is no folder; name another",
     "+hydra.foo=1": "hydra.foo: there is no such key",
     "hydra/launcher=fusedd": "hydra/launcher=fusedd: there is no such choice (did you mean fused?)",
-    "hydra/launcher=basic": "hydra/launcher: choose sequential, fused, processes,",
+    "hydra/launcher=basic": "hydra/launcher: choose one of sequential, fused, processes,",
     "hydra/sweeper=nevergrad": "hydra/sweeper=nevergrad: there is no such choice",
     "hydra.launcher.largest=0": "hydra.launcher.largest=0 must be at least 1",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: this launcher has no such setting",

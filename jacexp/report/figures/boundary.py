@@ -20,7 +20,7 @@ from jacexp.report.figures.captioned import (
     not_run,
     yours,
 )
-from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
+from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment, method_name, set_name
 from jacexp.report.select import Selection
 
 
@@ -93,7 +93,7 @@ def _figure(tables: Mapping[Experiment, pd.DataFrame], unit: str) -> Figure:
     fig = style.figure(0.35 + 1.3 * len(tables))
     panels = list(fig.subplots(len(tables), 1, squeeze=False, sharex=True).flat)
     for axes, (e, table) in zip(panels, tables.items(), strict=True):
-        axes.set_title(f"{style.set_name(e)} ({len(table):,} test images)")
+        axes.set_title(f"{set_name(e.dataset)} ({len(table):,} test images)")
         _boxes(axes, table)
     panels[-1].set_xlim(left=0)  # once every panel has its boxes, for it holds the other end where it is
     panels[-1].set_xlabel(f"L2 distance to the boundary ({unit})")
@@ -112,6 +112,6 @@ def _boxes(axes: Axes, table: pd.DataFrame) -> None:
             axes.barh(y, right - left, left=left, height=0.62, color=color, zorder=2)
             axes.plot([middle, middle], [y - 0.31, y + 0.31], color="white", linewidth=1)
             axes.plot(x.mean(), y, color="white", marker="o")
-    axes.set_yticks(range(len(methods)), [style.method_name(m) for m in methods])
+    axes.set_yticks(range(len(methods)), [method_name(m) for m in methods])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

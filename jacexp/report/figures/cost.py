@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from jacexp.report import commands, style
 from jacexp.report.curves import ErrorCurves, error_curves
 from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, gaps_of, lacking, not_run, yours
+from jacexp.report.paper import method_name, set_name
 from jacexp.report.select import Selection
 from jacexp.report.stats import summarize
 from jacexp.report.timings import comparable
@@ -33,7 +34,7 @@ def draw(selection: Selection) -> Drawn:
         _draw_errors(right, errors)
         style.panel_letters([left, right])
         shown = [m for m in METHODS if m in set(times["method"]) | {"spec", "spec_bound"}]
-        handles, names = [style.handle(style.LOOKS[m]) for m in shown], [style.method_name(m) for m in shown]
+        handles, names = [style.handle(style.LOOKS[m]) for m in shown], [method_name(m) for m in shown]
         fig.legend(handles, names, loc="outside upper center", ncols=2)
     title = "P2 Figure 5: cost and error of the spectral norm"
     networks = selection.networks(errors.experiment)
@@ -84,7 +85,7 @@ def _draw_times(axes: Axes, times: pd.DataFrame) -> None:
 
 
 def _draw_errors(axes: Axes, errors: ErrorCurves) -> None:
-    title = f"error, {style.set_name(errors.experiment)}"
+    title = f"error, {set_name(errors.experiment.dataset)}"
     axes.set(title=title, xlabel="power iterations", ylabel="relative error")
     if not errors.iterations.networks("spec"):
         style.not_run(axes)

@@ -11,7 +11,7 @@ from jacexp.report import style
 from jacexp.report.curves import Curves, curves_of
 from jacexp.report.figures.captioned import Captioned, Drawn, caption, collect, gaps_of, lacking, not_run
 from jacexp.report.panels import Axis, add_legend, draw_bands, grid_of, shape_of
-from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment
+from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment, method_name, set_name
 from jacexp.report.select import Selection
 
 
@@ -124,7 +124,7 @@ def _figure(spec: CurveFigure, panels: Panels) -> Figure:
     fig = style.figure(0.55 + 1.3 * n_rows if n_columns > 1 else 2.4)
     grid = grid_of(fig, len(panels))
     for axes, ((axis, e), curves) in zip(grid.flat, panels.items(), strict=False):
-        name = style.set_name(e)
+        name = set_name(e.dataset)
         axes.set_title(f"{name}, {axis.title}" if len(spec.axes) > 1 else name)
         _panel(axes, axis, spec, curves)
     if len({e for _, e in panels}) > 1 and len(spec.axes) > 1:
@@ -162,5 +162,5 @@ def _legend(fig: Figure, spec: CurveFigure, shown: Sequence[Curves]) -> None:
         if found:
             yours = " (with yours)" if any("yours" in c.count(m) for c in found) else ""
             count = style.span([len(c.networks(m)) for c in found]) + yours
-            lines.append((style.handle(style.LOOKS[m]), style.method_name(m), count))
+            lines.append((style.handle(style.LOOKS[m]), method_name(m), count))
     add_legend(fig, lines, flagged=any((c.points["check"] != "").any() for c in shown))

@@ -10,7 +10,7 @@ from jacexp.report import style
 from jacexp.report.curves import size_table
 from jacexp.report.figures.captioned import Captioned, Drawn, Gap, caption, not_run, yours
 from jacexp.report.panels import add_legend
-from jacexp.report.paper import SIZE_METHODS, SIZES, size_experiment
+from jacexp.report.paper import SIZE_METHODS, SIZES, method_name, size_experiment
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import size_sweep
 
@@ -56,7 +56,7 @@ def _figure(tables: Mapping[bool, pd.DataFrame]) -> Figure:
     style.no_minor_ticks(lower)
     style.panel_letters([upper, lower])
     handles = [style.handle(style.LOOKS[m], hollow=a) for m, a in lines]
-    names = [f"{style.method_name(m)}{', augmented' if a else ''}" for m, a in lines]
+    names = [f"{method_name(m)}{', augmented' if a else ''}" for m, a in lines]
     counts = [_n_seeds(m, tables[a]) for m, a in lines]
     add_legend(
         fig, list(zip(handles, names, counts, strict=True)), what="seeds", one="one seed", columns=(2, 1)

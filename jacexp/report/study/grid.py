@@ -13,7 +13,7 @@ from jacexp.errors import ConfigError
 from jacexp.report import style
 from jacexp.report.figures.captioned import Captioned, caption
 from jacexp.report.groups import groups_of, text
-from jacexp.report.paper import COLUMNS
+from jacexp.report.paper import COLUMNS, method_name
 from jacexp.report.study.lines import MORE, Study, is_searched
 from jacexp.report.style import Look
 from jacexp.store.tables import STRENGTHS
@@ -59,7 +59,7 @@ def draw(study: Study, metric: str, keys: Sequence[str] = ()) -> tuple[list[Capt
         raise ConfigError(f"grid={wrong[0]} is no key that settings of a method differ in, as lam and lr are")
     made, said = [], []
     for method, runs in study.runs.groupby("method", sort=False):
-        name = style.method_name(str(method))
+        name = method_name(str(method))
         swept = [c for c in runs.columns if is_searched(c) and runs[c].nunique(dropna=False) > 1]
         axes = [c for c in (keys or swept) if c in swept]
         beside = [c for c in swept if c not in axes]
@@ -91,7 +91,7 @@ def _draw(
     with style.column_style():
         draw_axes = _line if len(axes) == 1 else _scatter if _is_sparse(cells, axes) else _heat_map
         fig = draw_axes(cells, metric, axes, _look(study, method))
-        fig.axes[0].set_title(f"{style.method_name(method)} on {study.dataset}")
+        fig.axes[0].set_title(f"{method_name(method)} on {study.dataset}")
     counts = sorted({int(n) for n in cells["n"] if n})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
     lost = int(cells["lost"].sum())
@@ -107,7 +107,7 @@ def _draw(
         f"{lost} runs diverged or failed, and their settings have no mean" if lost else "",
         "Framed: the lowest of the settings with most seeds" if metric in FRAMED else "",
     ]
-    title = f"{study.title}: {METRICS[metric].removesuffix(' (%)')} of {style.method_name(method)}"
+    title = f"{study.title}: {METRICS[metric].removesuffix(' (%)')} of {method_name(method)}"
     return Captioned(
         f"{study.slug}-grid-{method}",
         fig,

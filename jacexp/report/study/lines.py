@@ -10,11 +10,10 @@ import pandas as pd
 
 from jacexp.errors import ConfigError
 from jacexp.report.groups import Group, groups_of, ranked, text, varied
-from jacexp.report.paper import METHOD_NAMES, METHODS, NAMES
-from jacexp.report.schema import CONFIG
+from jacexp.report.paper import METHODS, method_name, set_name
 from jacexp.report.select import How
 from jacexp.report.style import DASHDOT, DASHED, DOTTED, LOOKS, Look
-from jacexp.store.tables import STRENGTHS
+from jacexp.store.tables import CONFIG, STRENGTHS
 
 STUDY = ("dataset", "model", "protocol", "select", "n_epochs", "subset", "augment")
 """What all runs of a study share, beside the arguments of data sets and networks of one's own."""
@@ -145,7 +144,7 @@ def _study(
     first = runs.iloc[0]
     names = [first["dataset"], first["model"], *(f"{c}-{text(first[c])}" for c in apart)]
     title = [
-        NAMES.get(first["dataset"], first["dataset"]),
+        set_name(first["dataset"]),
         first["model"],
         f"{int(first['n_epochs'])} epochs",
     ]
@@ -198,4 +197,4 @@ def _line(group: Group, look: Look, is_mixed: bool) -> Line | str:
 
 def _label(key: Mapping[str, Any]) -> str:
     others = (text(v) if c == "source" else f"{c} {text(v)}" for c, v in key.items() if c != "method")
-    return ", ".join([METHOD_NAMES.get(str(key["method"]), str(key["method"])), *others])
+    return ", ".join([method_name(str(key["method"])), *others])
