@@ -1,6 +1,5 @@
 """A sweep as a user starts it, for the tests of launchers."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -37,12 +36,6 @@ def end(process):
         output, _ = process.communicate()
         raise AssertionError(f"it does not end: {output}") from None
     return process.returncode, output
-
-
-def rows(results):
-    """The rows of runs.csv."""
-    with (results / "runs.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def n_epochs(results):

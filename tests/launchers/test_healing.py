@@ -1,8 +1,8 @@
 """A sweep's end brings runs.csv up to date."""
 
 from jacexp.store.runs import write_json
-from tests.launchers.command import rows, sweep
-from tests.results import result
+from tests.launchers.command import sweep
+from tests.results import result, rows
 
 
 def test_a_sweep_adds_the_rows_that_runs_left_out(tmp_path):

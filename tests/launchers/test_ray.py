@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launchers.command import end, n_epochs, rows, start, sweep, wait_for
+from tests.launchers.command import end, n_epochs, start, sweep, wait_for
+from tests.results import rows
 
 pytestmark = [
     pytest.mark.slow,

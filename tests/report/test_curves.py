@@ -4,15 +4,8 @@ import pytest
 
 from jacexp.report.curves import curves_of, distances_of
 from jacexp.report.paper import EXPERIMENTS
-from jacexp.report.schema import read_store
-from jacexp.report.select import Selection
 
 FMNIST = EXPERIMENTS["P2"][2]
-
-
-@pytest.fixture
-def read(tables, tmp_path):
-    return lambda: Selection(read_store(tables.write(tmp_path)), "holdout")
 
 
 def test_a_band_is_the_mean_and_deviation_of_each_networks_own_change(tables, read):

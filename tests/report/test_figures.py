@@ -5,7 +5,6 @@ import pytest
 
 from jacexp.report.figures import boundary, captions, cost, curves, draw_all, files, size
 from jacexp.report.paper import EXPERIMENTS, size_experiment
-from jacexp.report.schema import read_store
 from jacexp.report.select import Selection
 from jacexp.report.style import LOOKS, column_style
 
@@ -16,11 +15,6 @@ NAMES = ["p1-figure2", "p1-figure3", "p1-figure4", "p2-figure3", "p2-figure4", "
 @pytest.fixture(scope="module")
 def drawn(ideal):
     return draw_all(Selection(ideal, "holdout"))
-
-
-@pytest.fixture
-def read(tables, tmp_path):
-    return lambda how="holdout": Selection(read_store(tables.write(tmp_path)), how)
 
 
 def line_of(axes, method):

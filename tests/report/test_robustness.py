@@ -2,15 +2,13 @@ import pytest
 
 from jacexp.report.paper import EXPERIMENTS
 from jacexp.report.robustness import document
-from jacexp.report.schema import read_store
-from jacexp.report.select import Selection
 
 FMNIST = EXPERIMENTS["P2"][2]
 
 
 @pytest.fixture
-def sections(tables, tmp_path):
-    return lambda: document(Selection(read_store(tables.write(tmp_path)), "holdout")).sections
+def sections(read):
+    return lambda: document(read()).sections
 
 
 def test_the_accuracy_at_the_strongest_point_is_that_worked_out_by_hand(tables, sections):

@@ -7,18 +7,12 @@ import pytest
 
 from jacexp.report.paper import EXPERIMENTS, TABLE1
 from jacexp.report.schedule import schedule
-from jacexp.report.schema import read_store
 from jacexp.report.scorecard import scores
 from jacexp.report.select import Selection
 from jacexp.report.sweeps import sweeps
 
 MNIST, CIFAR_10K = EXPERIMENTS["P1"]
 _, KMNIST, FMNIST = EXPERIMENTS["P2"]
-
-
-@pytest.fixture
-def read(tables, tmp_path):
-    return lambda: Selection(read_store(tables.write(tmp_path), may_be_empty=True), "holdout")
 
 
 def scheduled(selection):

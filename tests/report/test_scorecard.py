@@ -7,7 +7,6 @@ from jacexp.report.claims import ROWS
 from jacexp.report.hours import Costs
 from jacexp.report.markup import markdown
 from jacexp.report.paper import EXPERIMENTS, size_experiment
-from jacexp.report.schema import read_store
 from jacexp.report.scorecard import document, outcome, readme, scores, to_csv
 from jacexp.report.select import Selection
 
@@ -50,12 +49,12 @@ def test_a_row_holds_the_decisive_part_as_numbers(full):
 
 
 @pytest.fixture
-def begun(tables, tmp_path):
+def begun(tables, read):
     """Two methods on FashionMNIST, three seeds each of one setting."""
     for seed in range(3):
         tables.run(FMNIST, "none", seed, test=0.9 + seed / 1000, train_s=1800.0, batch_size=32)
         tables.run(FMNIST, "spec", seed, test=0.92 + seed / 500, lam=0.1, train_s=3600.0, batch_size=32)
-    return Selection(read_store(tables.write(tmp_path)), "holdout")
+    return read()
 
 
 def test_what_is_not_run_has_no_numbers(begun):
@@ -67,20 +66,20 @@ def test_what_is_not_run_has_no_numbers(begun):
     assert text.count("| – | 0 | **not run** |") == len(IDS)
 
 
-def test_hours_are_those_of_the_missing_runs_by_the_times_of_runs_like_them(tables, tmp_path):
+def test_hours_are_those_of_the_missing_runs_by_the_times_of_runs_like_them(tables, read):
     for method, lam in (("none", ""), *((m, 0.1) for m in ("spec", "frob", "spec_bound", "l2"))):
         for seed in range(2):
             tables.run(FMNIST, method, seed, lam=lam, train_s=1800.0, batch_size=32)
-    found = rows(scores(Selection(read_store(tables.write(tmp_path)), "holdout")))
+    found = rows(scores(read()))
     # Of 16 settings and 5 seeds (plain training: 4), two runs are stored of each method; half an hour a run
     assert float(found["P2-a/fmnist"]["hours"]) == (4 * (80 - 2) + (20 - 2)) / 2
     assert found["P2-a/kmnist"]["hours"] == "unknown"
     assert found["P1-e-fast_at/convnet_mnist"]["hours"] == ""
 
 
-def test_hours_grow_with_images_and_epochs(tables, tmp_path):
+def test_hours_grow_with_images_and_epochs(tables, read):
     tables.run(EXPERIMENTS["P1"][0], "none", 0, train_s=800.0)  # 10,000 images, 80 epochs
-    costs = Costs(Selection(read_store(tables.write(tmp_path)), "holdout"))
+    costs = Costs(read())
     assert costs.seconds(size_experiment(1_000, augmented=False), "none") == pytest.approx(100.0)
     assert costs.seconds(size_experiment(60_000, augmented=False), "none") == pytest.approx(6000.0)
     assert costs.seconds(FMNIST, "none") is None

@@ -6,37 +6,32 @@ import pytest
 
 from jacexp.errors import StoreError
 from jacexp.report.paper import EXPERIMENTS, METHODS, Experiment, size_experiment
-from jacexp.report.schema import read_store
 from jacexp.report.select import Selection, describe, variant_of
 
 MNIST, CIFAR_10K = EXPERIMENTS["P1"]
 CIFAR, KMNIST, FMNIST = EXPERIMENTS["P2"]
 
 
-def selection(tables, tmp_path, how="holdout") -> Selection:
-    return Selection(read_store(tables.write(tmp_path)), how)
-
-
-def test_p2_takes_the_lowest_mean_validation_loss(tables, tmp_path):
+def test_p2_takes_the_lowest_mean_validation_loss(tables, read):
     for lam, losses in ((0.01, (0.1, 0.9)), (0.1, (0.4, 0.5)), (0.001, (0.6, 0.6))):
         for seed, loss in enumerate(losses):
             tables.run(FMNIST, "spec", seed, lam=lam, val_loss=loss, val=0.9 if lam == 0.001 else 0.8)
-    best = selection(tables, tmp_path).choice(FMNIST, "spec").best
+    best = read().choice(FMNIST, "spec").best
     assert (best.strength, best.loss, best.seeds) == (0.1, pytest.approx(0.45), (0, 1))
 
 
-def test_p1_takes_the_lowest_mean_validation_error(tables, tmp_path):
+def test_p1_takes_the_lowest_mean_validation_error(tables, read):
     for beta, share, loss in ((0.01, 0.98, 0.5), (0.1, 0.99, 0.6), (1, 0.97, 0.1)):
         for seed in range(2):
             tables.run(MNIST, "pred_ibp", seed, beta=beta, val=share, val_loss=loss)
-    best = selection(tables, tmp_path).choice(MNIST, "pred_ibp").best
+    best = read().choice(MNIST, "pred_ibp").best
     assert (best.strength, best.error) == (0.1, pytest.approx(0.01))
 
 
-def test_ties_go_to_the_weaker_setting(tables, tmp_path):
+def test_ties_go_to_the_weaker_setting(tables, read):
     for beta in (0.1, 0.01, 1):
         tables.run(MNIST, "pred_ibp", 0, beta=beta, val=0.98)
-    assert selection(tables, tmp_path).choice(MNIST, "pred_ibp").best.strength == 0.01
+    assert read().choice(MNIST, "pred_ibp").best.strength == 0.01
 
 
 @pytest.mark.parametrize("how", ["holdout", "paper"])
@@ -64,47 +59,47 @@ def test_validation_columns_do_change_it(ideal):
 
 
 @pytest.mark.parametrize("status", ["diverged", "failed"])
-def test_a_lost_run_makes_its_setting_infinitely_bad_and_is_named(tables, tmp_path, status):
+def test_a_lost_run_makes_its_setting_infinitely_bad_and_is_named(tables, read, status):
     for seed in range(5):
         tables.run(FMNIST, "spec", seed, lam=0.01, val=0.80)
         if seed == 3:
             tables.lost(FMNIST, "spec", seed, status, lam=0.1)
         else:
             tables.run(FMNIST, "spec", seed, lam=0.1, val=0.99)
-    choice = selection(tables, tmp_path).choice(FMNIST, "spec")
+    choice = read().choice(FMNIST, "spec")
     assert choice.best.strength == 0.01
     assert any(f"lam = 0.1, lr = 0.01, batch_size = 32: seed 3 {status}" in note for note in choice.notes)
 
 
-def test_a_lost_setting_does_not_outrank_one_with_fewer_seeds(tables, tmp_path):
+def test_a_lost_setting_does_not_outrank_one_with_fewer_seeds(tables, read):
     for seed in range(3):
         tables.lost(FMNIST, "spec", seed, lam=0.1)
     tables.run(FMNIST, "spec", 0, lam=0.01)
-    choice = selection(tables, tmp_path).choice(FMNIST, "spec")
+    choice = read().choice(FMNIST, "spec")
     assert choice.best.strength == 0.01
     assert choice.missing_seeds == (1, 2, 3, 4)
 
 
-def test_where_every_setting_lost_a_run_nothing_is_chosen(tables, tmp_path):
+def test_where_every_setting_lost_a_run_nothing_is_chosen(tables, read):
     tables.lost(FMNIST, "spec", 0, lam=0.1)
-    choice = selection(tables, tmp_path).choice(FMNIST, "spec")
+    choice = read().choice(FMNIST, "spec")
     assert choice.best is None
     assert choice.runs.empty
 
 
 @pytest.mark.parametrize("gone", [{"val_loss": "nan"}, {"val_loss": "inf"}, {"n_val": ""}, {"n_val": 0}])
-def test_a_run_without_validation_cannot_be_chosen(tables, tmp_path, gone):
+def test_a_run_without_validation_cannot_be_chosen(tables, read, gone):
     tables.run(FMNIST, "spec", 0, lam=0.1, val=0.99, **gone)
     tables.run(FMNIST, "spec", 0, lam=0.01, val=0.5)
-    assert selection(tables, tmp_path).choice(FMNIST, "spec").best.strength == 0.01
+    assert read().choice(FMNIST, "spec").best.strength == 0.01
 
 
-def test_a_setting_with_fewer_seeds_is_not_considered_and_is_named(tables, tmp_path):
+def test_a_setting_with_fewer_seeds_is_not_considered_and_is_named(tables, read):
     for seed in range(3):
         tables.run(FMNIST, "spec", seed, lam=0.01, val=0.8)
     for seed in range(2):
         tables.run(FMNIST, "spec", seed, lam=0.1, val=0.9)
-    choice = selection(tables, tmp_path).choice(FMNIST, "spec")
+    choice = read().choice(FMNIST, "spec")
     assert choice.best.strength == 0.01
     assert choice.missing_seeds == (3, 4)
     assert "not considered, with fewer than 3 seeds: lam = 0.1, lr = 0.01, batch_size = 32" in choice.notes
@@ -112,19 +107,19 @@ def test_a_setting_with_fewer_seeds_is_not_considered_and_is_named(tables, tmp_p
     assert "2 of the 16 settings of the grid were searched" in choice.notes
 
 
-def test_only_runs_of_the_asked_selection_count(tables, tmp_path):
+def test_only_runs_of_the_asked_selection_count(tables, read):
     tables.run(FMNIST, "none", 0, test=0.5, select="paper")
-    assert selection(tables, tmp_path).choice(FMNIST, "none").best is None
-    assert selection(tables, tmp_path, "paper").choice(FMNIST, "none").best is not None
+    assert read().choice(FMNIST, "none").best is None
+    assert read("paper").choice(FMNIST, "none").best is not None
 
 
 @pytest.mark.parametrize(
     "other",
     [{"n_epochs": 5}, {"dataset": "kmnist6k"}, {"model": "vgg16_bn"}, {"subset": 500}, {"augment": "affine"}],
 )
-def test_a_run_of_another_experiment_is_none_of_the_papers(tables, tmp_path, other):
+def test_a_run_of_another_experiment_is_none_of_the_papers(tables, read, other):
     tables.run(KMNIST, "none", 0, **other)
-    found = selection(tables, tmp_path)
+    found = read()
     assert all(not found.choice(e, "none").settings for e in EXPERIMENTS["P2"])
     (own,) = found.others
     assert own.n_seeds is None
@@ -132,26 +127,26 @@ def test_a_run_of_another_experiment_is_none_of_the_papers(tables, tmp_path, oth
     assert found.methods(own) == [("none", "")]
 
 
-def test_a_subset_as_large_as_the_set_is_the_set(tables, tmp_path):
+def test_a_subset_as_large_as_the_set_is_the_set(tables, read):
     whole = size_experiment(60_000, augmented=False)
     tables.run(whole, "none", 0, subset=60_000)
-    assert selection(tables, tmp_path).choice(whole, "none").best.seeds == (0,)
+    assert read().choice(whole, "none").best.seeds == (0,)
 
 
-def test_another_switch_is_a_variant_beside_the_method(tables, tmp_path):
+def test_another_switch_is_a_variant_beside_the_method(tables, read):
     tables.run(FMNIST, "spec_bound", 0, lam=0.1, val=0.7)
     tables.run(FMNIST, "spec_bound", 0, lam=0.1, val=0.9, options=json.dumps({"conv": "operator"}))
-    found = selection(tables, tmp_path)
+    found = read()
     assert found.choice(FMNIST, "spec_bound").best.loss == pytest.approx(0.3)
     assert found.methods(FMNIST)[-1] == ("spec_bound", "conv=operator")
     assert found.choice(FMNIST, "spec_bound", "conv=operator").best.loss == pytest.approx(0.1)
 
 
-def test_runs_from_before_and_after_a_new_switch_are_one_setting(tables, tmp_path):
+def test_runs_from_before_and_after_a_new_switch_are_one_setting(tables, read):
     old, new = {"n_iter": 1, "power": 1}, {"n_iter": 1, "power": 1, "detach": True}
     for seed, options in enumerate((old, new)):
         tables.run(FMNIST, "spec", seed, lam=0.1, options=json.dumps(options))
-    (setting,) = Selection(read_store(tables.write(tmp_path)), "holdout").choice(FMNIST, "spec").settings
+    (setting,) = read().choice(FMNIST, "spec").settings
     assert setting.seeds == (0, 1)
 
 
@@ -170,15 +165,15 @@ def test_variants_are_named_by_what_is_not_usual():
             variant_of("spec", broken, "last")
 
 
-def test_a_setting_is_described_by_its_numbers(tables, tmp_path):
+def test_a_setting_is_described_by_its_numbers(tables, read):
     tables.run(FMNIST, "spec", 0, lam=0.0001, lr=0.001, batch_size=16)
-    best = selection(tables, tmp_path).choice(FMNIST, "spec").best
+    best = read().choice(FMNIST, "spec").best
     assert describe(best) == "lam = 0.0001, lr = 0.001, batch_size = 16"
 
 
-def test_a_precision_of_its_own_is_part_of_the_description(tables, tmp_path):
+def test_a_precision_of_its_own_is_part_of_the_description(tables, read):
     tables.run(FMNIST, "none", 0, precision="bf16-mixed")
-    best = selection(tables, tmp_path).choice(FMNIST, "none").best
+    best = read().choice(FMNIST, "none").best
     assert describe(best) == "lr = 0.01, batch_size = 32, precision = bf16-mixed"
 
 

@@ -5,18 +5,11 @@ import pytest
 from jacexp.errors import ConfigError
 from jacexp.report.grid import lack, missing_runs, n_runs
 from jacexp.report.paper import EXPERIMENTS, SIZES, grid, size_experiment
-from jacexp.report.schema import read_store
-from jacexp.report.select import Selection
 from jacexp.report.sweeps import narrowed, sweeps
 
 MNIST, _ = EXPERIMENTS["P1"]
 CIFAR, KMNIST, FMNIST = EXPERIMENTS["P2"]
 GRID = [{"lr": lr, "batch_size": size} for lr in (0.01, 0.001) for size in (16, 32)]
-
-
-@pytest.fixture
-def read(tables, tmp_path):
-    return lambda: Selection(read_store(tables.write(tmp_path), may_be_empty=True), "holdout")
 
 
 def fill(tables, e=FMNIST, method="none", without=(), **others):

@@ -1,8 +1,5 @@
 """``runs.csv`` is made from the results: each run once, whoever merges it, however often and whatever broke before."""
 
-import csv
-import errno
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +11,8 @@ from jacexp.store import merge
 from jacexp.store.merge import merge_runs
 from jacexp.store.runs import RunDirectory, write_json
 from jacexp.store.tables import RUNS, append_rows
-from tests.results import result
+from tests.faults import fill_disk
+from tests.results import result, rows
 
 IDS = [f"{n:012x}" for n in range(5)]
 
@@ -33,11 +31,6 @@ def add(results, run, *args, **row):
     return directory
 
 
-def table(results):
-    with (results / "runs.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def content(results):
     return (results / "runs.csv").read_bytes()
 
@@ -45,7 +38,7 @@ def content(results):
 def test_merging_twice_changes_nothing(results):
     assert merge_runs(results) == []
     before, stat = content(results), (results / "runs.csv").stat()
-    assert [row["run"] for row in table(results)] == IDS
+    assert [row["run"] for row in rows(results)] == IDS
     merge_runs(results)
     merge_runs(results, [RunDirectory(results / "runs" / IDS[2])])
     assert content(results) == before
@@ -57,9 +50,9 @@ def test_one_run_is_merged_without_a_look_at_the_others(results, monkeypatch):
     monkeypatch.setattr(RunDirectory, "result", lambda self: seen.append(self.id) or read(self))
     merge_runs(results, [RunDirectory(results / "runs" / IDS[3])])
     assert seen == [IDS[3]]
-    assert [row["run"] for row in table(results)] == [IDS[3]]
+    assert [row["run"] for row in rows(results)] == [IDS[3]]
     merge_runs(results)
-    assert sorted(row["run"] for row in table(results)) == IDS, "and the others follow"
+    assert sorted(row["run"] for row in rows(results)) == IDS, "and the others follow"
 
 
 def test_rows_of_runs_that_are_gone_stay_to_the_byte(results):
@@ -72,7 +65,7 @@ def test_rows_of_runs_that_are_gone_stay_to_the_byte(results):
     add(results, IDS[1], lam=0.25)
     merge_runs(results)
     assert content(results).endswith(gone)
-    assert [row["lam"] for row in table(results)[:3]] == ["0.5", "0.25", "0.5"]
+    assert [row["lam"] for row in rows(results)[:3]] == ["0.5", "0.25", "0.5"]
 
 
 def test_a_run_that_ended_again_has_the_row_of_its_last_end(results):
@@ -82,8 +75,8 @@ def test_a_run_that_ended_again_has_the_row_of_its_last_end(results):
     append_rows(results / "runs.csv", [result(IDS[1])["row"]], RUNS)
     add(results, IDS[1], train_s=7.0)
     merge_runs(results)
-    assert [row["run"] for row in table(results)] == IDS
-    assert (table(results)[1]["status"], table(results)[1]["train_s"]) == ("done", "7.0")
+    assert [row["run"] for row in rows(results)] == IDS
+    assert (rows(results)[1]["status"], rows(results)[1]["train_s"]) == ("done", "7.0")
 
 
 def test_a_damaged_result_is_named_and_its_row_stays(results):
@@ -93,7 +86,7 @@ def test_a_damaged_result_is_named_and_its_row_stays(results):
     add(results, "abcdefabcdef")
     (error,) = merge_runs(results)
     assert f"{IDS[0]}/result.json is damaged" in str(error)
-    assert [row["run"] for row in table(results)] == [*IDS, "abcdefabcdef"]
+    assert [row["run"] for row in rows(results)] == [*IDS, "abcdefabcdef"]
 
 
 def test_a_row_that_was_cut_short_is_made_good(results):
@@ -109,26 +102,17 @@ def test_a_row_that_was_cut_short_is_made_good(results):
 
 @pytest.mark.parametrize("change", ["another run", "another row"])
 def test_a_full_disk_leaves_the_table_as_it_was(results, monkeypatch, change):
-    class Full(io.FileIO):
-        def write(self, data):
-            super().write(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-
     merge_runs(results)
-    before, opened = content(results), Path.open
-
-    def writing(path, mode="r", **more):
-        return Full(path, mode) if mode in ("ab", "wb") else opened(path, mode, **more)
-
+    before = content(results)
     add(results, "abcdefabcdef" if change == "another run" else IDS[0], lam=0.125)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", writing)
+        fill_disk(patch)
         with pytest.raises(StoreError, match=r"runs\.csv cannot be written .*No space.*make room"):
             merge_runs(results)
     assert content(results) == before
     assert not list(results.glob("*.partial")) + list(results.glob(".*.partial"))
     merge_runs(results)
-    assert "0.125" in {row["lam"] for row in table(results)}
+    assert "0.125" in {row["lam"] for row in rows(results)}
 
 
 def test_a_table_of_other_columns_is_refused(results):
@@ -155,4 +139,4 @@ for run in {IDS}:
     root = Path(merge.__file__).parents[2]
     started = [subprocess.Popen([sys.executable, "-c", code], cwd=root) for _ in range(4)]
     assert [process.wait(60) for process in started] == [0] * 4
-    assert sorted(row["run"] for row in table(results)) == IDS
+    assert sorted(row["run"] for row in rows(results)) == IDS

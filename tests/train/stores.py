@@ -7,22 +7,17 @@ import torch
 
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
+from tests.results import rows
 
 VARYING = ("train_s", "started", "command", "git")
 """Columns that two runs of one configuration may differ in."""
 
 
-def table(where):
-    """The rows of runs.csv."""
-    with (where / "runs.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def results(where):
     """Read a store: each run's row, weights, metrics and files, by its directory's name."""
-    rows = table(where)
+    table = rows(where)
     runs = {path.name: _ended(RunDirectory(path)) for path in sorted((where / "runs").iterdir())}
-    assert sorted(row["run"] for row in rows) == sorted(runs), "a row for each run, once"
+    assert sorted(row["run"] for row in table) == sorted(runs), "a row for each run, once"
     return runs
 
 

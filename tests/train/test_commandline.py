@@ -1,6 +1,5 @@
 """train.py as a user types it."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from jacexp.errors import ConfigError
 from jacexp.train.commandline import checked_arguments
+from tests.results import rows
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "train.py"
@@ -27,11 +27,6 @@ def train(*arguments, results):
 def sweep_status(*arguments):
     command = [sys.executable, str(ROOT / "scripts" / "sweep_status.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True)
-
-
-def rows(results):
-    with (results / "runs.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_sweep_does_what_is_missing_and_goes_on_after_what_cannot_run(tmp_path):

@@ -1,9 +1,8 @@
-"""Full disks, killed processes, damaged files: one clear error, nothing lost, nothing twice."""
+"""Full disks, killed processes, damaged files, alone and in a stack: one clear error, nothing lost, nothing twice."""
 
-import csv
-import errno
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,80 +12,106 @@ from jacexp.errors import JacexpError, RunLockedError, StoreError
 from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.merge import merge_runs
+from jacexp.train import recorder
 from jacexp.train import result as result_module
 from jacexp.train import run as run_module
+from jacexp.train.fused import train_together
 from jacexp.train.job import identify
 from jacexp.train.run import run
+from jacexp.train.stack import StackTraining
+from tests.faults import Killed, fill_disk
+from tests.results import rows
+from tests.train.grid import WAYS, grid
+from tests.train.stores import assert_same, results
+from tests.train.sweeps import ROUNDING, directory, sweep
+from tests.train.test_resume import SIZES, both_ways, stopped_after
 
 SHORT = ("+method=none", "data.subset=60", "data.holdout=30", "train.batch_size=20", "train.epochs=2")
-
-
-class Killed(BaseException):
-    """The process is gone: nothing after it is done."""
-
-
-def rows(results):
-    with (results / "runs.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+BEST = "checkpoint=best"
 
 
 def files(folder):
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".lock")}
 
 
-class FullDisk(io.FileIO):
-    def write(self, data):
-        super().write(data[: len(data) // 2])
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def undisturbed(configure, tmp_path_factory, once={}):  # noqa: B006  # trained once for all tests
+    if not once:
+        where = tmp_path_factory.mktemp("undisturbed")
+        train_together(grid(configure, "none", BEST, results=where))
+        once |= results(where)
+    return once
+
+
+def goes_on(cfgs, hit, undisturbed):
+    """Assert that the same command trains what one run lacks, and that all end as without the fault."""
+    assert sweep(cfgs) == ([[hit.seed]], {cfg.seed: "done" for cfg in cfgs})
+    ended = results(directory(hit).results)
+    assert_same(ended, {run: undisturbed[run] for run in ended}, ROUNDING)
+
+
+FILES = ("config.yaml", "resume.ckpt", "metrics.csv", "best.ckpt", "last.ckpt", "result.json")
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["config.yaml", "resume.ckpt", "metrics.csv", "best.ckpt", "last.ckpt", "result.json", "runs.csv"],
+    ("way", "name"),
+    [
+        *(("alone", name) for name in FILES),
+        *(
+            pytest.param("fused", name, marks=() if name == "resume.ckpt" else pytest.mark.slow)
+            for name in FILES
+        ),
+    ],
 )
-def test_a_full_disk_leaves_what_was_there_and_starting_again_goes_on(configure, tmp_path, monkeypatch, name):
-    words = (*SHORT, "checkpoint=best")
-    before = run(configure(*words))
-    cfg = configure(*words, "seed=1")
-    table = (tmp_path / "runs.csv").read_bytes()
-    opened = Path.open
-
-    def open_full(path, mode="r", *args, **settings):
-        if path.name.startswith((name, f".{name}.")) and mode in ("wb", "ab"):
-            return FullDisk(path, mode)
-        return opened(path, mode, *args, **settings)
-
+def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
+    configure, tmp_path, monkeypatch, undisturbed, way, name
+):
+    """Full while one run's file is written: the others are trained."""
+    monkeypatch.setattr(recorder, "SAVE_STACK_EVERY", 0)
+    cfgs = grid(configure, "none", BEST, n=SIZES[way], results=tmp_path)
+    *others, hit = cfgs
+    where = directory(hit)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_full)
-        with pytest.raises(StoreError, match=r"No space left on device.*is kept.*start again"):
-            run(cfg)
-    where = identify(cfg).directory
-    assert (tmp_path / "runs.csv").read_bytes() == table
-    assert (where / "result.json").exists() == (name == "runs.csv")
+        fill_disk(patch, lambda path: path.parent == where.path and path.name.startswith((name, f".{name}.")))
+        groups, ends = sweep(cfgs)
+    assert groups[0] == [cfg.seed for cfg in cfgs]
+    assert isinstance(error := ends.pop(hit.seed), StoreError)
+    assert re.search("No space left on device.*is kept, so make room and start again", str(error))
+    assert ends == {cfg.seed: "done" for cfg in others}
+    assert not others or [row["seed"] for row in rows(tmp_path)] == [str(seed) for seed in ends]
+    assert not (where / name).exists()
     assert not list(tmp_path.rglob("*.partial"))
-    assert name in ("runs.csv",) or not (where / name).exists()
-    after = run(cfg)
-    assert [row["run"] for row in rows(tmp_path)] == [before["row"]["run"], after["row"]["run"]]
-    assert after["status"] == "done"
+    goes_on(cfgs, hit, undisturbed)
     assert not list(where.path.glob("*resume.ckpt*"))
 
 
-def test_a_full_disk_within_an_epoch_keeps_the_last_checkpoint(configure, tmp_path, monkeypatch):
-    cfg = configure(*SHORT)
-    resume, opened = identify(cfg).directory / "resume.ckpt", Path.open
-    kept = []
+def test_a_full_disk_leaves_the_table_as_it_was_and_keeps_the_result(configure, tmp_path, monkeypatch):
+    before, cfg = run(configure(*SHORT)), configure(*SHORT, "seed=1")
+    table = (tmp_path / "runs.csv").read_bytes()
+    with monkeypatch.context() as patch:
+        fill_disk(patch, lambda path: path.name.startswith((".runs.csv.", "runs.csv")))
+        with pytest.raises(StoreError, match=r"No space left on device.*is kept.*start again"):
+            run(cfg)
+    assert (tmp_path / "runs.csv").read_bytes() == table
+    assert (directory(cfg) / "result.json").exists()
+    assert not list(tmp_path.rglob("*.partial"))
+    after = run(cfg)
+    assert [row["run"] for row in rows(tmp_path)] == [before["row"]["run"], after["row"]["run"]]
 
-    def open_full(path, mode="r", *args, **settings):
-        if resume.exists() and path.name.startswith(".resume.ckpt."):
-            kept.append(resume.read_bytes())
-            return FullDisk(path, mode)
-        return opened(path, mode, *args, **settings)
+
+def test_a_full_disk_within_an_epoch_keeps_the_last_checkpoint(configure, monkeypatch):
+    cfg, kept = configure(*SHORT), []
+    resume = directory(cfg) / "resume.ckpt"
+
+    def is_second(path):
+        kept.append(resume.exists() and path.name.startswith(".resume.ckpt.") and resume.read_bytes())
+        return bool(kept[-1])
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_full)
+        fill_disk(patch, is_second)
         with pytest.raises(StoreError, match="No space left on device"):
             run(cfg)
-    assert kept == [resume.read_bytes()]
+    assert list(filter(None, kept)) == [resume.read_bytes()]
     assert run(cfg)["status"] == "done"
 
 
@@ -137,27 +162,32 @@ def test_a_run_that_failed_has_the_row_of_its_last_end(configure, tmp_path, monk
     assert [row["status"] for row in rows(tmp_path)] == ["done"]
 
 
-def test_a_device_without_enough_memory_is_a_failed_run_that_says_what_to_do(configure, monkeypatch):
-    cfg = configure(*SHORT)
+@both_ways
+def test_a_device_without_room_for_one_network_fails_each_run_by_name(configure, monkeypatch, way):
+    cfgs = grid(configure, "none", n=SIZES[way])
+    seeds = [cfg.seed for cfg in cfgs]
 
     def too_large(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RegularizedModule, "training_step", too_large)
-        with pytest.raises(JacexpError, match=r"out of memory .*2\.00 GiB.*smaller train\.batch_size"):
-            run(cfg)
-    assert identify(cfg).directory.result()["status"] == "failed"
-    assert run(cfg)["status"] == "done"
+        for training in (RegularizedModule, StackTraining):
+            patch.setattr(training, "training_step", too_large)
+        groups, ends = sweep(cfgs)
+    assert groups == ([seeds] if way == "fused" else []) + [[seed] for seed in seeds]
+    for cfg in cfgs:
+        says = str(ends[cfg.seed])
+        assert re.search(r"out of memory .*2\.00 GiB.*smaller train\.batch_size", says)
+        assert directory(cfg).result()["status"] == "failed"
+    assert sweep(cfgs) == ([seeds], dict.fromkeys(seeds, "done"))
 
 
-def interrupted(configure, monkeypatch, *words):
-    cfg = configure(*SHORT, *words)
-    with monkeypatch.context() as patch:
-        patch.setattr(result_module, "evaluate", die)
-        with pytest.raises(Killed):
-            run(cfg)
-    return cfg, identify(cfg).directory / "resume.ckpt"
+def emptied(content, other):
+    return b""
+
+
+def text(content, other):
+    return b"text"
 
 
 def cut(content, other):
@@ -179,19 +209,31 @@ def of_another_program(content, other):
     return file.getvalue()
 
 
+DAMAGES = (emptied, text, cut, flip, of_another_run, of_another_program)
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda *_: b"", lambda *_: b"text", cut, flip, of_another_run, of_another_program]
+    ("way", "damage"),
+    [*(("alone", d) for d in DAMAGES), *(("fused", d) for d in (cut, of_another_run))],
 )
-def test_a_checkpoint_that_does_not_fit_is_named_and_kept(configure, tmp_path, monkeypatch, damage):
-    _, other = interrupted(configure, monkeypatch, "seed=1")
-    cfg, resume = interrupted(configure, monkeypatch)
-    resume.write_bytes(damage(resume.read_bytes(), other))
-    before = files(tmp_path)
-    with pytest.raises(StoreError, match=r"resume\.ckpt is .*delete it and train again"):
-        run(cfg)
-    assert files(tmp_path) == before
+def test_a_checkpoint_that_does_not_fit_is_named_and_kept_and_stays_with_its_own_run(
+    configure, tmp_path, monkeypatch, undisturbed, way, damage
+):
+    cfgs = grid(configure, "none", BEST, n=SIZES[way], results=tmp_path / "swept")
+    *others, hit = cfgs
+    other = configure(*SHORT, "seed=9", results=tmp_path / "other")
+    stopped_after(3, lambda: WAYS[way](cfgs), monkeypatch)
+    stopped_after(3, lambda: run(other), monkeypatch)
+    resume = directory(hit) / "resume.ckpt"
+    resume.write_bytes(damage(resume.read_bytes(), directory(other) / "resume.ckpt"))
+    before = files(resume.parent)
+    _, ends = sweep(cfgs)
+    assert isinstance(error := ends.pop(hit.seed), StoreError)
+    assert re.search(r"resume\.ckpt is .*delete it and train again", str(error))
+    assert ends == {cfg.seed: "done" for cfg in others}
+    assert files(resume.parent) == before
     resume.unlink()
-    assert run(cfg)["status"] == "done"
+    goes_on(cfgs, hit, undisturbed)
 
 
 def test_what_killed_processes_left_does_no_harm_and_goes_when_the_run_is_over(configure):

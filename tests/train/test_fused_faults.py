@@ -1,51 +1,25 @@
-"""Faults in fused sweeps: the sweep says what happened, loses nothing that was done and goes on with the rest."""
+"""Faults that only a stack has, or all of its runs at once: nothing that was done is lost, and the rest goes on."""
 
 import errno
-import io
 from pathlib import Path
 
 import pytest
 import torch
 
 from jacexp.errors import StoreError
-from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import save_checkpoint
-from jacexp.sweep.engine import plan, train_missing
-from jacexp.sweep.executors import InProcess
 from jacexp.train import fused, recorder
 from jacexp.train.fused import train_together
 from jacexp.train.groups import compatible_groups
 from jacexp.train.job import identify
 from jacexp.train.resume import Resume
 from jacexp.train.stack import StackTraining
+from tests.faults import fill_disk
+from tests.results import rows
 from tests.train.grid import TINY, grid
-from tests.train.stores import assert_same, results, table
+from tests.train.stores import assert_same, results
+from tests.train.sweeps import ROUNDING, directory, sweep
 from tests.train.test_resume import stopped_after
-
-ROUNDING = 1e-3
-"""Between a run that began anew, alone, and the same in a stack, in float32."""
-
-
-class Recorded(InProcess):
-    """Keeps the seeds of the groups that it trained."""
-
-    def __init__(self):
-        self.groups = []
-
-    def train(self, groups):
-        self.groups += [[run.job.cfg.seed for run in group] for group in groups]
-        return super().train(groups)
-
-
-def sweep(cfgs):
-    """Train a fused sweep.
-
-    Returns:
-        The groups that were tried, and by each run's seed how it ended or why it did not.
-    """
-    executor, entries = Recorded(), plan([(str(cfg.seed), cfg) for cfg in cfgs])
-    train_missing(entries, executor, fuse=True, ended=lambda entry: None)
-    return executor.groups, {int(e.overrides): e.error or e.over()["status"] for e in entries}
 
 
 @pytest.fixture
@@ -57,58 +31,8 @@ def undisturbed(configure, tmp_path_factory, once={}):  # noqa: B006  # trained 
     return once
 
 
-def directory(cfg):
-    return identify(cfg).directory
-
-
-@pytest.fixture
-def fails(monkeypatch):
-    """Let what opens certain files to write fail, a full disk in the middle."""
-
-    class Full(io.FileIO):
-        def write(self, data):
-            super().write(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    def make(patch, is_hit):
-        opened = Path.open
-
-        def open_full(path, mode="r", *args, **settings):
-            if mode in ("wb", "ab") and is_hit(path):
-                return Full(path, mode)
-            return opened(path, mode, *args, **settings)
-
-        patch.setattr(Path, "open", open_full)
-
-    return make
-
-
-def damaged(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 def foreign(path):
     save_checkpoint(path, {"run": "another", "state": {}})
-
-
-@pytest.mark.parametrize("damage", [damaged, foreign])
-def test_a_checkpoint_that_does_not_fit_stays_with_its_own_run(
-    configure, tmp_path, monkeypatch, undisturbed, damage
-):
-    cfgs = grid(configure, "none", results=tmp_path / "swept")
-    stopped_after(3, lambda: train_together(cfgs), monkeypatch)
-    resume = directory(cfgs[1]) / "resume.ckpt"
-    damage(resume)
-    before = resume.read_bytes()
-    _, ends = sweep(cfgs)
-    assert (ends[0], ends[2]) == ("done", "done")
-    assert isinstance(ends[1], StoreError)
-    assert f"{resume} is " in str(ends[1])
-    assert "delete it and train again" in str(ends[1])
-    assert resume.read_bytes() == before
-    resume.unlink()
-    assert sweep(cfgs) == ([[1]], {0: "done", 1: "done", 2: "done"})
-    assert_same(results(tmp_path / "swept"), undisturbed, ROUNDING)
 
 
 def test_the_others_of_a_damaged_checkpoint_stay_together(configure, tmp_path, monkeypatch):
@@ -138,37 +62,14 @@ def test_an_impossible_value_among_good_ones(configure, tmp_path, undisturbed):
     assert_same(results(where), undisturbed, 0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "resume.ckpt",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("config.yaml", "metrics.csv", "last.ckpt")),
-    ],
-)
-def test_a_full_disk_keeps_what_is_there_and_the_same_command_goes_on(
-    configure, tmp_path, monkeypatch, undisturbed, fails, name
-):
-    """Full while one run's file is written: the others are trained."""
-    monkeypatch.setattr(recorder, "SAVE_STACK_EVERY", 0)
-    cfgs = grid(configure, "none", results=tmp_path / "swept")
-    hit = directory(cfgs[1])
-    with monkeypatch.context() as patch:
-        fails(patch, lambda path: path.parent == hit.path and path.name.startswith((name, f".{name}.")))
-        groups, ends = sweep(cfgs)
-    assert groups[0] == [0, 1, 2]
-    assert (ends[0], ends[2]) == ("done", "done")
-    assert "No space left on device" in str(ends[1])
-    assert "is kept, so make room and start again" in str(ends[1])
-    assert sweep(cfgs) == ([[1]], {0: "done", 1: "done", 2: "done"})
-    assert_same(results(tmp_path / "swept"), undisturbed, ROUNDING)
-
-
-def test_a_disk_that_is_full_for_all(configure, tmp_path, monkeypatch, undisturbed, fails):
+def test_a_disk_that_is_full_for_all(configure, tmp_path, monkeypatch, undisturbed):
     cfgs = grid(configure, "none", results=tmp_path / "swept")
     stopped_after(3, lambda: train_together(cfgs), monkeypatch)
     before = [(directory(cfg) / "resume.ckpt").read_bytes() for cfg in cfgs]
     with monkeypatch.context() as patch:
-        fails(patch, lambda path: tmp_path in path.parents)
+        fill_disk(patch, lambda path: tmp_path in path.parents)
+        with pytest.raises(StoreError, match="3 runs cannot write its files"):
+            train_together(cfgs)
         _, ends = sweep(cfgs)
     assert all("No space left on device" in str(ends[cfg.seed]) for cfg in cfgs)
     assert [(directory(cfg) / "resume.ckpt").read_bytes() for cfg in cfgs] == before
@@ -252,7 +153,7 @@ def test_memory_that_ends_when_some_runs_are_over_trains_no_run_twice(
     monkeypatch.setattr(fused, "measure", short_of_memory)
     assert sweep(grid(configure, "none", results=tmp_path / "swept"))[1] == {0: "done", 1: "done", 2: "done"}
     assert seen == [0, 1, 1, 2]
-    assert len(table(tmp_path / "swept")) == 3
+    assert len(rows(tmp_path / "swept")) == 3
     assert_same(results(tmp_path / "swept"), undisturbed, 0)
 
 
@@ -281,21 +182,3 @@ def test_memory_that_ends_when_some_runs_are_saved_mixes_no_epochs(
     assert sweep(cfgs)[1] == {0: "done", 1: "done", 2: "done"}
     assert far == [[0, 0, 0], [2, 2], [1]]
     assert_same(results(tmp_path / "swept"), undisturbed, 0)
-
-
-def test_a_device_without_room_for_one_network_fails_each_run_by_name(configure, tmp_path, monkeypatch):
-    cfgs = grid(configure, "none", results=tmp_path)
-
-    def too_large(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    with monkeypatch.context() as patch:
-        limited(patch, 0)
-        patch.setattr(RegularizedModule, "training_step", too_large)
-        groups, ends = sweep(cfgs)
-    assert groups == [[0, 1, 2], [0], [1], [2]]
-    for cfg in cfgs:
-        assert "2.00 GiB" in str(ends[cfg.seed])
-        assert "smaller train.batch_size" in str(ends[cfg.seed])
-        assert directory(cfg).result()["status"] == "failed"
-    assert sweep(cfgs) == ([[0, 1, 2]], {0: "done", 1: "done", 2: "done"})

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.results import rows
 from tests.train.grid import save_noise
-from tests.train.stores import assert_same, results, table
+from tests.train.stores import assert_same, results
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 SWEEP = (
@@ -120,7 +121,7 @@ def test_twenty_kills_lose_and_double_nothing(sweeps, tmp_path, launcher):
         if may_spare:
             process = sweeps.start(where, launcher)
     assert_done(process, where)
-    assert len(table(where)) == 8
+    assert len(rows(where)) == 8
     assert_same(results(where), sweeps.undisturbed(launcher), 0)
     assert_same(results(where), sweeps.undisturbed("sequential"), 0 if launcher == "sequential" else ROUNDING)
     assert not list(where.rglob("*.partial"))

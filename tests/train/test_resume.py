@@ -23,6 +23,7 @@ from jacexp.train.resume import Resume
 from jacexp.train.run import run
 from jacexp.train.stack import StackTraining
 from jacexp.train.stop import Stopped
+from tests.faults import Killed
 from tests.laws import batch, make
 from tests.networks import network
 from tests.train.grid import WAYS, grid, save_noise
@@ -36,10 +37,6 @@ SHORT = (
 )  # five batches an epoch
 SIZES = {"alone": 1, "fused": 3}
 both_ways = pytest.mark.parametrize("way", SIZES)
-
-
-class Killed(BaseException):
-    """The process is gone: nothing after it is done."""
 
 
 def stopped_after(n, train, monkeypatch):
