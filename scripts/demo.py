@@ -13,7 +13,7 @@ from jacexp.arguments import run_script
 from jacexp.data import Split
 from jacexp.errors import ConfigError
 from jacexp.evaluate import check_samples, white_noise
-from jacexp.report.style import LOOKS, add_legend, column_style, draw_band, figure
+from jacexp.report.style import LOOKS, column_style, draw_band, figure, handle
 from jacexp.store.checkpoint import load_network
 from jacexp.store.folders import OWN
 from jacexp.store.runs import RunDirectory
@@ -83,7 +83,9 @@ def draw(curves: pd.DataFrame, path: Path) -> None:
             )
             draw_band(axes, LOOKS[method], band)
         axes.set(xlabel="standard deviation σ of the noise (pixels in [0, 1])", ylabel="test accuracy (%)")
-        add_legend(fig, {"none": "none", "spec": "spec, λ = 0.03"})
+        names = {"none": "none", "spec": "spec, λ = 0.03"}
+        handles = [handle(LOOKS[method]) for method in names]
+        fig.legend(handles, names.values(), loc="outside upper center", ncols=len(names))
         fig.savefig(path)
 
 
