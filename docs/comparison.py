@@ -154,7 +154,11 @@ def main() -> int:
                 case, steps(case, libraries), repetitions=repetitions, warmup=3, memory=False
             )
     known = provenance("cpu")
-    about = {"device": f"cpu ({platform.machine()})", "commit": known["git"], "versions": versions(known["versions"])}
+    about = {
+        "device": f"cpu ({platform.machine()})",
+        "commit": known["git"],
+        "versions": versions(known["versions"]),
+    }
     text = written(cases, agreed, about)
     print(text)
     if repetitions >= REPETITIONS:

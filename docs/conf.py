@@ -3,7 +3,10 @@
 import os
 import re
 import sys
+from functools import partialmethod
 from pathlib import Path
+
+from nbclient import NotebookClient
 
 import jacexp
 
@@ -34,7 +37,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600  # seconds a cell, on a machine that has other things to do
-nb_merge_streams = True
+# What a command prints arrives in pieces of 100 bytes; myst-nb's own merging would break a line after each.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, coalesce_streams=True)
 
 default_role = "any"  # `linearize` in a docstring is a link to it, wherever it is described
 nitpicky = True
