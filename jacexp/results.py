@@ -42,7 +42,7 @@ def load(folder: str | Path | None = None) -> Results:
     """
     if folder is not None:
         return tidy(read_store(Path(folder)))
-    store = read_results(OWN, REFERENCE)
+    store = read_results(OWN, REFERENCE if REFERENCE.is_dir() else None)
     if store.damage:
         raise StoreError(f"{store.damage}; load({str(REFERENCE)!r}) reads the reference alone")
     return tidy(store)

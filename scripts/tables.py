@@ -1,17 +1,11 @@
-"""Write both papers' Table 1, the table of robustness and the scorecard from what is stored.
-
-python scripts/tables.py [paths.results=DIR] [select=holdout|paper]
-"""
+"""The command ``jacexp tables``, of this checkout."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whatever else is installed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # whatever else is installed
 
-from jacexp.arguments import run_script
-from jacexp.report.arguments import run
-from jacexp.report.write import write_tables
+from jacexp.commands import main
 
 if __name__ == "__main__":
-    run_script(partial(run, write_tables))
+    main(["tables", *sys.argv[1:]])

@@ -59,7 +59,7 @@ WAYS = {
 
 PURPOSES = {
     "hydra_plugins": "Hydra's launchers for sweeps",
-    "scripts": "evaluate, tables, figures, reproduce, benchmark",
+    "scripts": "The commands of this checkout",
     "train": "python train.py +method=NAME",
     "jacexp/train": "A run, alone or in a stack, from its configuration to its result",
 }

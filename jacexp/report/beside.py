@@ -87,7 +87,12 @@ def folders(given: Mapping[str, str]) -> tuple[Path, Path | None]:
     wanted = given.get("reference", "false" if "paths.results" in given else "true")
     if wanted not in ("true", "false"):
         raise ConfigError(f"reference={wanted} is neither true nor false")
-    return results, None if wanted == "false" or is_reference(results) else REFERENCE
+    if given.get("reference") == "true" and not REFERENCE.is_dir():
+        raise ConfigError(
+            "reference=true, but the reference results are in the project's checkout alone: leave it out"
+        )
+    is_alone = wanted == "false" or is_reference(results) or not REFERENCE.is_dir()
+    return results, None if is_alone else REFERENCE
 
 
 def make_good(own: Path, reference: Path | None) -> list[StoreError]:

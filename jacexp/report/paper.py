@@ -8,11 +8,11 @@ Norm Regularization for Neural Networks".
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
-from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from jacexp.store.folders import CONF
 from jacexp.store.tables import STRENGTHS
 
 CITATION = {
@@ -29,7 +29,6 @@ METHODS = {
 }
 """The methods of each paper, in the order of its Table 1."""
 
-CONF = Path(__file__).parents[2] / "conf"
 
 NOT_A_SWITCH = {"name", "_target_", "engine", "precompute"}
 """Keys of a method's file that change how a number is computed, not which."""

@@ -1,8 +1,11 @@
-"""The two folders of results: the reference, which the project ships and nobody's runs touch, and a user's own."""
+"""The folders that jacexp knows: its configuration, the reference results, which no run touches, and a user's own."""
 
 from pathlib import Path
 
 from jacexp.errors import ConfigError
+
+CONF = Path(__file__).parents[1] / "conf"
+"""Hydra's files, which the wheel holds and a checkout links to."""
 
 OWN = Path("my_results")
 """Where runs, and what is made of them, go unless ``paths.results`` says otherwise: below the folder one works in."""

@@ -17,12 +17,22 @@ import torch
 def provenance(device: torch.device | str) -> dict[str, str]:
     """Describe what made a result: command, git revision, device, versions and when."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command(),
         "git": git_revision(),
         "device": device_name(torch.device(device)),
         "versions": json.dumps(versions(), sort_keys=True),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command() -> str:
+    """Return the command line that started this process, as one would type it again."""
+    program, *words = sys.argv
+    if Path(program).name not in ("jacexp", "__main__.py"):
+        return shlex.join(["python", program, *words])
+    # Hydra's arguments, which are overrides and flags, come without the command's name.
+    name = [] if words[:1] and words[0].isidentifier() else ["train"]
+    return shlex.join(["jacexp", *name, *words])
 
 
 def device_name(device: torch.device) -> str:

@@ -1,7 +1,6 @@
 """A sweep from its command line to its last line: composed, checked, trained where something is missing."""
 
 import contextlib
-import shlex
 import sys
 import threading
 from collections import defaultdict
@@ -17,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from jacexp.errors import ConfigError, JacexpError, StoreError
 from jacexp.store.folders import REFERENCE
 from jacexp.store.merge import merge_runs
+from jacexp.store.provenance import command
 from jacexp.store.runs import in_words, write_json
 from jacexp.store.tables import RUNS, check_table
 from jacexp.sweep.compose import Composer
@@ -128,7 +128,7 @@ class _Sweep:
         self.results = Path(config.paths.results)
         self.about = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["python", *sys.argv]),
+            "command": command(),
             "launcher": OmegaConf.select(config, "hydra.runtime.choices.hydra/launcher") or "",
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from jacexp.store.folders import OWN
+from jacexp.store.folders import CONF, OWN
 
 NETWORKS = {"spectral": "lenet", "ibp": "convnet_mnist", "own": "lenet"}
 """The networks of both papers for grey images."""
@@ -148,7 +148,7 @@ UNLISTED = tuple(
 )
 """The switches without one, which tables tell runs apart by all the same: each is in the column ``options``."""
 
-METHODS = Path(__file__).parents[2] / "conf" / "method"
+METHODS = CONF / "method"
 """Where the methods' files lie."""
 
 

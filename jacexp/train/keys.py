@@ -5,14 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from jacexp.errors import ConfigError, nearest
-from jacexp.methods.optim import SCHEDULES
 from jacexp.store.folders import results_folder
 from jacexp.train.config import METHODS, OPEN, TrainConfig, protocol_file, unread
-from jacexp.train.loggers import check_logger
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "select": ("holdout", "paper"),
@@ -22,7 +19,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data.std": ("channel", "none"),
     "data.augment": ("none", "crop_flip", "affine", "affine_text"),
     "train.momentum_form": ("average", "accumulate"),
-    "train.schedule": SCHEDULES,
     "train.precision": ("32", "bf16-mixed", "64"),
     "train.engine": ("auto", "autograd", "passes"),
     "train.device": ("auto", "cpu", "gpu"),
@@ -61,6 +57,8 @@ def check(cfg: DictConfig) -> None:
         if key in (cfg.grid or {}) and "momentum" in key:
             raise ConfigError(f"grid.{key}: train.optimizer does not read {key}")
     if cfg.logger is not None:
+        from jacexp.train.loggers import check_logger  # Lightning takes seconds
+
         check_logger(cfg.logger)
 
 
@@ -175,7 +173,11 @@ def _first_leaf(node: Any) -> list[str]:
 
 
 def _check_values(cfg: DictConfig) -> None:
-    for key, words in ALLOWED.items():
+    from jacexp.methods.optim import (
+        SCHEDULES,  # torch takes seconds, and a key that is wrong is found without it
+    )
+
+    for key, words in {**ALLOWED, "train.schedule": SCHEDULES}.items():
         value = OmegaConf.select(cfg, key)
         if value not in words:
             raise ConfigError(f"{key}={value} is not one of {', '.join(words)}")
@@ -214,6 +216,8 @@ def _check_protocol(protocol: DictConfig) -> None:
 
 
 def _check_devices(train: DictConfig) -> None:
+    import torch
+
     n = train.devices
     if train.device == "gpu" and not torch.cuda.is_available():
         raise ConfigError("train.device=gpu, but PyTorch sees no GPU here; leave it at auto")

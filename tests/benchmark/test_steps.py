@@ -8,7 +8,7 @@ import pytest
 
 from jacexp.errors import ConfigError
 
-PATH = Path(__file__).parents[2] / "scripts" / "benchmark.py"
+PATH = Path(__file__).parents[2] / "jacexp" / "commands" / "benchmark.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Wrong and odd command lines, as a new user would type them: one line each, nothing done and nothing written."""
 
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -197,17 +197,11 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def mains():
-    """The main of each script, of which tables has one line."""
+    """The main of each command."""
     found = {}
-    for name in ("evaluate", "figures", "reproduce", "benchmark", "demo", "sweep_status"):
-        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found[name] = module.main
-    from jacexp.report.arguments import run
-    from jacexp.report.write import write_tables
-
-    found["tables"] = lambda words: run(write_tables, words)
+    for name in ("evaluate", "figures", "reproduce", "benchmark", "demo", "tables"):
+        found[name] = importlib.import_module(f"jacexp.commands.{name}").main
+    found["sweep_status"] = importlib.import_module("jacexp.commands.status").main
     return found
 
 

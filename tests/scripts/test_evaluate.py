@@ -10,7 +10,7 @@ import torch
 from jacexp.errors import ConfigError
 from tests.evaluate.stores import add_run
 
-PATH = Path(__file__).parents[2] / "scripts" / "evaluate.py"
+PATH = Path(__file__).parents[2] / "jacexp" / "commands" / "evaluate.py"
 NOISE = ("eval=white_noise", "eval.sigmas=[0,0.1]", "device=cpu")
 
 

@@ -9,7 +9,7 @@ from jacexp.errors import ConfigError
 from jacexp.report.paper import EXPERIMENTS
 from tests.report.synthetic import Tables
 
-PATH = Path(__file__).parents[2] / "scripts" / "figures.py"
+PATH = Path(__file__).parents[2] / "jacexp" / "commands" / "figures.py"
 OWN = {"protocol": "own", "dataset": "shapes", "model": "net"}
 E = EXPERIMENTS["P2"][2]
 

@@ -10,7 +10,7 @@ from jacexp.report.paper import EXPERIMENTS
 from jacexp.report.write import write_tables
 from tests.report.synthetic import Tables
 
-PATH = Path(__file__).parents[2] / "scripts" / "report.py"
+PATH = Path(__file__).parents[2] / "jacexp" / "commands" / "report.py"
 E = EXPERIMENTS["P2"][2]
 
 

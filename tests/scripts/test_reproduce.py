@@ -17,7 +17,7 @@ from jacexp.report.paper import EXPERIMENTS
 from tests.report.synthetic import Tables
 
 ROOT = Path(__file__).parents[2]
-PATH = ROOT / "scripts" / "reproduce.py"
+PATH = ROOT / "jacexp" / "commands" / "reproduce.py"
 FMNIST = EXPERIMENTS["P2"][2]
 CELL = ["--table", "p2-table1", "--method", "none", "--dataset", "fmnist"]
 
@@ -278,7 +278,7 @@ def test_the_script_runs_without_torch_and_answers_wrong_words(tmp_path):
 import runpy, sys
 sys.argv = {["reproduce.py", "--dry", "--method", "spec,none", f"paths.results={tmp_path}"]!r}
 try:
-    runpy.run_path({str(PATH)!r}, run_name="__main__")
+    runpy.run_path({str(ROOT / "scripts" / "reproduce.py")!r}, run_name="__main__")
 finally:
     assert not {{"torch", "hydra", "matplotlib"}} & set(sys.modules)
 """
@@ -289,7 +289,13 @@ finally:
     for line in done.stdout.splitlines():
         assert not line.startswith("  ") or shlex.split(line)[:2] == ["python", "train.py"]
     wrong = subprocess.run(
-        [sys.executable, str(PATH), "--table", "p3", f"paths.results={tmp_path}"],
+        [
+            sys.executable,
+            str(ROOT / "scripts" / "reproduce.py"),
+            "--table",
+            "p3",
+            f"paths.results={tmp_path}",
+        ],
         env=environment,
         capture_output=True,
         text=True,

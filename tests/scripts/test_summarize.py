@@ -11,7 +11,7 @@ from jacexp.errors import JacexpError, StoreError
 from jacexp.report.paper import EXPERIMENTS
 from tests.report.synthetic import Tables
 
-PATH = Path(__file__).parents[2] / "scripts" / "summarize.py"
+PATH = Path(__file__).parents[2] / "jacexp" / "commands" / "summarize.py"
 OWN = {"protocol": "own", "dataset": "shapes", "model": "net"}
 E = EXPERIMENTS["P2"][2]
 

@@ -262,7 +262,7 @@ class Terminal(io.StringIO):
 
 
 def test_the_script_says_each_trouble_once(sweep, capsys):
-    script = runpy.run_path(str(ROOT / "scripts" / "sweep_status.py"))
+    script = runpy.run_path(str(ROOT / "jacexp" / "commands" / "status.py"))
     sweep.add("a", error="resume.ckpt is damaged")
     seen, said = Sweep(sweep.folder), set()
     script["show"](seen, said)
