@@ -70,7 +70,7 @@ def call(name: str, words: Sequence[str]) -> int:
         if (error.name or "jacexp").split(".")[0] == "jacexp":
             raise
         raise JacexpError(
-            f'{name} needs {error.name}, which is not installed: pip install "jacexp[train]"'
+            f"{name} needs {error.name}, which is not installed: pip install {error.name}"
         ) from error
 
 
