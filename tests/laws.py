@@ -12,12 +12,13 @@ from torch import Tensor
 
 from jacexp.data import Batch, Tangents
 from jacexp.jacobian import linearize
-from jacexp.methods import RegularizedModule
+from jacexp.methods import Noise
 from jacexp.methods.none import Plain
 from jacexp.methods.weights import WeightPenalty
 from jacexp.models import Network
 from jacexp.random import make_generator
 from jacexp.train.job import hyperparameters, method_class
+from jacexp.train.module import RegularizedModule
 from tests.networks import IMAGE, images, labels, network
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -30,12 +31,12 @@ def make(name: str, net: Network, **changes: object) -> RegularizedModule:
     """Build a method from its YAML, with some hyper-parameters changed, on a network, with the autograd engine."""
     cfg = OmegaConf.load(CONF / "method" / f"{name}.yaml")
     typed = OmegaConf.create({"method": {**cfg.method, **changes}})
-    return method_class(typed)(net, **hyperparameters(typed), seed=0, engine="autograd")
+    return RegularizedModule(net, method_class(typed)(**hyperparameters(typed), engine="autograd"))
 
 
 def is_per_sample(name: str) -> bool:
     """Whether a method has a penalty, and it is one number a sample."""
-    return not isinstance(make(name, network("mlp")), WeightPenalty | Plain)
+    return not isinstance(make(name, network("mlp")).method, WeightPenalty | Plain)
 
 
 def batch(n: int = 5, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Batch:
@@ -49,10 +50,14 @@ def rows(of: Batch, keep: slice | Tensor) -> Batch:
     return Batch(of.x[keep], of.y[keep], None if of.tangents is None else of.tangents[keep])
 
 
+def drawn(module: RegularizedModule, x: Tensor) -> Noise:
+    """Draw what a method needs for a batch, the same at every call."""
+    return module.draw(x, 1, make_generator(0, "noise"))[0]
+
+
 def penalty(module: RegularizedModule, of: Batch) -> Tensor:
     """Compute the penalty of a batch, with the same draws at every call."""
-    noise = module.draw(of.x, make_generator(0, "noise"))
-    return module.terms(of, noise).penalty
+    return module.terms(of, drawn(module, of.x)).penalty
 
 
 def shape_and_sign(name: str) -> None:
@@ -88,10 +93,10 @@ def independence(name: str, net: str) -> None:
     """A sample's penalty is the same whatever samples it shares its batch with, in eval mode."""
     together = batch(5)
     module = make(name, network(net).eval())
-    noise = module.draw(together.x, make_generator(0, "noise"))
+    noise = drawn(module, together.x)
     whole = module.terms(together, noise).penalty
     for b in range(5):
-        own = {key: value.narrow(module.sample_dim, b, 1) for key, value in noise.items()}
+        own = {key: value.narrow(module.method.sample_dim, b, 1) for key, value in noise.items()}
         alone = module.terms(rows(together, slice(b, b + 1)), own).penalty
         torch.testing.assert_close(alone[0], whole[b])
 
@@ -100,8 +105,8 @@ def order_of_samples(name: str, net: str) -> None:
     """Permuting a batch permutes its penalties, in train mode too: batch statistics are all that is shared."""
     module = make(name, network(net))
     of, turn = batch(5), torch.tensor([3, 0, 4, 1, 2])
-    noise = module.draw(of.x, make_generator(0, "noise"))
-    turned = {key: value.index_select(module.sample_dim, turn) for key, value in noise.items()}
+    noise = drawn(module, of.x)
+    turned = {key: value.index_select(module.method.sample_dim, turn) for key, value in noise.items()}
     before = module.terms(of, noise).penalty
     torch.testing.assert_close(module.terms(rows(of, turn), turned).penalty, before[turn])
 
@@ -112,7 +117,7 @@ def statistics_move_once(name: str) -> None:
     module, of = make(name, net), batch()
     before = copy.deepcopy(net)
     modes = [m.training for m in net.modules()]
-    noise = module.draw(of.x, make_generator(0, "noise"))
+    noise = drawn(module, of.x)
     with torch.no_grad():
         module.terms(of, noise)
     moved = net.body[1].num_batches_tracked - before.body[1].num_batches_tracked
@@ -127,7 +132,7 @@ def statistics_move_once(name: str) -> None:
 def strength_zero_is_none(name: str) -> None:
     """Training with strength 0 gives the weights of plain training, bit for bit."""
     ended = []
-    for method, changes in ((name, {make(name, network("conv")).strength: 0.0}), ("none", {})):
+    for method, changes in ((name, {make(name, network("conv")).method.strength: 0.0}), ("none", {})):
         module = make(method, network("conv", dtype=torch.float32), **changes)
         for _ in range(3):
             steps(module, batch(dtype=torch.float32))
@@ -149,7 +154,7 @@ def gradient_is_that_of_the_value(name: str, **exact: object) -> None:
     """The parameters' gradient is the derivative of the loss, where the method holds nothing constant."""
     net = network("mlp")
     module, of = make(name, net, **exact), batch(3)
-    noise = module.draw(of.x, make_generator(0, "noise"))
+    noise = drawn(module, of.x)
     names = [key for key, _ in module.named_parameters()]
 
     def loss(*parameters: Tensor) -> Tensor:
@@ -177,9 +182,9 @@ def engines_agree(name: str, net: str, *, train: bool = True, **switches: object
     found = []
     for engine in ("autograd", "passes"):
         module = make(name, network(net).train(train), **switches)
-        module.engine = engine
+        module.method.engine = engine
         of = batch()
-        noise = module.draw(of.x, make_generator(0, "noise"))
+        noise = drawn(module, of.x)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # of dropout
             terms = module.terms(of, noise)

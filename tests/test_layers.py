@@ -32,7 +32,7 @@ FORBIDDEN = {  # what a module must not import, besides what lies above it
     "jacexp.data": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
     "jacexp.evaluate": {"hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "jacexp.store": {"hydra", "pytorch_lightning", "matplotlib"},
-    "jacexp.methods": {"hydra", "matplotlib"},
+    "jacexp.methods": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
     "jacexp.report": {"torch", "hydra", "pytorch_lightning"},
     "jacexp.results": {"torch", "hydra", "pytorch_lightning", "matplotlib"},
 }

@@ -79,7 +79,9 @@ def step(net, method):
     as_it_is = Normalize(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
     module = make(method, Network(as_it_is, nn.Identity(), 4))
     batch = Batch(X, Y, TANGENTS)
-    terms, gradients = value_and_grads(net, X, Y, module.objective(batch, {}, BETA, as_it_is))
+    terms, gradients = value_and_grads(
+        net, X, Y, module.method.objective(batch, lambda _: {}, BETA, as_it_is)
+    )
     return terms.penalty, gradients
 
 

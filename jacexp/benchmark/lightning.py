@@ -17,6 +17,7 @@ from jacexp.models.architectures import build
 from jacexp.random import make_generator
 from jacexp.store.runs import RunDirectory
 from jacexp.train.job import Job
+from jacexp.train.module import RegularizedModule
 from jacexp.train.recorder import Recorder
 from jacexp.train.trainer import make_trainer
 
@@ -57,11 +58,11 @@ def lightning_overhead(
     }
 
 
-def plain_lenet(device: torch.device) -> Plain:
+def plain_lenet(device: torch.device) -> RegularizedModule:
     """Make a LeNet and its plain training."""
     one = torch.ones(1, 1, 1)
     net = build("lenet", in_shape=(1, 28, 28), n_classes=10, mean=one / 2, std=one / 4, seed=0)
-    return Plain(net.to(device), recipe=Recipe(epochs=1))
+    return RegularizedModule(net.to(device), Plain(), recipe=Recipe(epochs=1))
 
 
 def bare_epoch(images: Loader) -> float:

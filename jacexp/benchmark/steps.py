@@ -15,11 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 from jacexp.benchmark.cost import METHODS as COUNTED
 from jacexp.benchmark.cost import floor, layers_of
 from jacexp.data.spec import Batch
-from jacexp.jacobian.explicit import explicit_loss, value_and_grads
 from jacexp.jacobian.norms import sphere_like
-from jacexp.jacobian.step import PLAIN, Objective
-from jacexp.methods.base import RegularizedModule
-from jacexp.methods.draws import Noise
+from jacexp.jacobian.step import PLAIN, Objective, explicit_loss, value_and_grads
+from jacexp.methods.draws import Draw
+from jacexp.methods.method import Method
 from jacexp.models.architectures import build
 from jacexp.models.network import Network
 from jacexp.random import make_generator
@@ -35,7 +34,7 @@ IMAGES = {
 }
 N_CLASSES, N_TANGENTS, STRENGTH = 10, 5, 0.01
 
-MODULES: dict[str, type[RegularizedModule]] = {
+MODULES: dict[str, type[Method]] = {
     path.stem: method_class(OmegaConf.create({"method": OmegaConf.load(path).method}))
     for path in sorted(FILES.glob("*.yaml"))
     if path.stem != "none"
@@ -77,13 +76,12 @@ class Case(NamedTuple):
                 steps[method, "passes"] = self.step(lambda: self.explicit(PLAIN))
             if method not in MODULES:
                 continue
-            modules = {engine: self.module(method, engine) for engine in ("autograd", "passes")}
-            noise = modules["passes"].draw(self.batch.x, make_generator(0, device=self.batch.x.device))
-            own = modules["passes"]
-            objective = own.objective(self.batch, noise, own.strength_value(), own.net.normalize)
-            for engine in modules if objective else ["autograd"]:
+            made = {engine: self.method(method, engine) for engine in ("autograd", "passes")}
+            draw = self.draw(made["passes"])
+            objective = made["passes"].objective(self.batch, draw, STRENGTH, self.net.normalize)
+            for engine in made if objective else ["autograd"]:
                 if engine in engines:
-                    steps[method, engine] = self.step(partial(loss_of, modules[engine], self.batch, noise))
+                    steps[method, engine] = self.step(partial(self.loss, made[engine], draw))
             if objective and "compiled" in engines:
                 compiled = torch.compile(partial(value_and_grads, objective=objective))
                 x = self.net.normalize(self.batch.x)
@@ -99,10 +97,20 @@ class Case(NamedTuple):
 
         return run
 
-    def module(self, method: str, engine: str) -> RegularizedModule:
-        """Make a method's module, as it would be trained."""
-        settings: dict[str, Any] = {str(MODULES[method].strength): STRENGTH, "engine": engine}
-        return MODULES[method](self.net, **settings)
+    def method(self, name: str, engine: str) -> Method:
+        """Make a method as it would be trained."""
+        settings: dict[str, Any] = {str(MODULES[name].strength): STRENGTH, "engine": engine}
+        return MODULES[name](**settings)
+
+    def draw(self, method: Method) -> Draw:
+        """Draw once what a method needs for the batch."""
+        x, generator = self.batch.x, make_generator(0, device=self.batch.x.device)
+        (noise,) = method.draw_several(self.net, x, x.new_empty(len(x), N_CLASSES), 1, generator)
+        return lambda _: noise
+
+    def loss(self, method: Method, draw: Draw) -> Tensor:
+        """Compute the loss that a method trains on."""
+        return method.compute(self.net, self.batch, draw, STRENGTH).loss
 
     def plain(self) -> Tensor:
         """mean(CE)."""
@@ -127,11 +135,6 @@ class Case(NamedTuple):
         (u,) = sphere_like(z, 1, make_generator(0, device=x.device))
         (Ju,) = torch.autograd.grad(z, x, u, create_graph=True)
         return cross_entropy(z, self.batch.y) + STRENGTH * N_CLASSES * Ju.square().sum() / len(x) / 2
-
-
-def loss_of(module: RegularizedModule, batch: Batch, noise: Noise) -> Tensor:
-    """Compute the loss that a module trains on."""
-    return module.terms(batch, noise).loss
 
 
 def timing_row(row: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 """Products with the input-output Jacobian of a network, and its norms, one a sample."""
 
 from jacexp.errors import NoRuleError
-from jacexp.jacobian.explicit import (
-    explicit_loss,
-    has_explicit_steps,
-    value_and_grads,
-    why_not_stacked,
-)
+from jacexp.jacobian.explicit import has_explicit_steps, why_not_stacked
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
 from jacexp.jacobian.norms import exact_jacobian, frobenius_norm
 from jacexp.jacobian.rules.base import Rule, register_function, register_rule
 from jacexp.jacobian.spectral import Estimate, spectral_norm
 from jacexp.jacobian.spectrum import SingularValues, matrix_norm, nuclear_bound, singular_values
-from jacexp.jacobian.step import PLAIN, Factor, Objective, Passed, Step, along, scaled
+from jacexp.jacobian.step import (
+    PLAIN,
+    Factor,
+    Objective,
+    Passed,
+    Step,
+    along,
+    explicit_loss,
+    scaled,
+    value_and_grads,
+)
 from jacexp.jacobian.terms import Terms
 
 __all__ = [

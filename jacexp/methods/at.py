@@ -9,14 +9,14 @@ from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import linearize
 from jacexp.jacobian.step import Factor, Passed, Step, along
 from jacexp.jacobian.terms import Terms
-from jacexp.methods.base import RegularizedModule
-from jacexp.methods.draws import Noise
+from jacexp.methods.draws import Draw, Noise
 from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
-from jacexp.models.network import Normalize
+from jacexp.methods.method import Method
+from jacexp.models.network import Network, Normalize
 
 
-class AdversarialTraining(RegularizedModule):
+class AdversarialTraining(Method):
     """½ (mean CE(x) + mean CE(x*)), x* = x + epsilon · sign(∇ₓL), x* held constant (Demyanov et al., Eqs. 4 and 5).
 
     epsilon is in [0, 1] pixel units and x* is not clipped to them; ``clip=True`` does so. The label stays. Batch
@@ -28,13 +28,13 @@ class AdversarialTraining(RegularizedModule):
     clip: bool = False
 
     @override
-    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
-        lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
+    def autograd_terms(self, net: Network, batch: Batch, draw: Draw, strength: float) -> Terms:
+        lin = linearize(net.body, net.normalize(batch.x), engine=self.engine)
         clean = cross_entropy(lin.logits, batch.y, reduction="none")
         with torch.no_grad():
             gradient = loss_gradient(lin, batch.y)
-        with still_statistics(self.net):
-            logits = self.net(adversarial(batch.x, gradient, self.epsilon, self.clip))
+        with still_statistics(net):
+            logits = net(adversarial(batch.x, gradient, strength, self.clip))
         perturbed = cross_entropy(logits, batch.y, reduction="none")
         return Terms((clean.mean() + perturbed.mean()) / 2, clean, perturbed, lin.logits)
 

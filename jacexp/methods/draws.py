@@ -7,6 +7,9 @@ from torch import Tensor
 Noise = dict[str, Tensor]
 """What a method drew for one batch, by name."""
 
+Draw = Callable[[Tensor], Noise]
+"""Draws for one batch, once its logits, (B, C), are known."""
+
 AHEAD = 16
 """Batches drawn for at once: on a GPU a small draw takes less time than starting it. Numbers depend on it."""
 

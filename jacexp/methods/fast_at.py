@@ -10,9 +10,9 @@ from jacexp.jacobian.linearize import linearize
 from jacexp.jacobian.step import Factor, Step
 from jacexp.jacobian.terms import Terms
 from jacexp.methods.at import AdversarialTraining, adversarial
-from jacexp.methods.draws import Noise
+from jacexp.methods.draws import Draw, Noise
 from jacexp.methods.loss_gradient import loss_gradient, still_statistics
-from jacexp.models.network import Normalize
+from jacexp.models.network import Network, Normalize
 
 
 class FastAdversarialTraining(AdversarialTraining):
@@ -25,12 +25,12 @@ class FastAdversarialTraining(AdversarialTraining):
     trains_on_clean = False
 
     @override
-    def autograd_terms(self, batch: Batch, noise: Noise) -> Terms:
-        with torch.no_grad(), still_statistics(self.net):
-            lin = linearize(self.net.body, self.net.normalize(batch.x), engine=self.engine)
+    def autograd_terms(self, net: Network, batch: Batch, draw: Draw, strength: float) -> Terms:
+        with torch.no_grad(), still_statistics(net):
+            lin = linearize(net.body, net.normalize(batch.x), engine=self.engine)
             clean = cross_entropy(lin.logits, batch.y, reduction="none")
             gradient = loss_gradient(lin, batch.y)
-        logits = self.net(adversarial(batch.x, gradient, self.epsilon, self.clip))
+        logits = net(adversarial(batch.x, gradient, strength, self.clip))
         perturbed = cross_entropy(logits, batch.y, reduction="none")
         return Terms(perturbed.mean(), clean, perturbed, lin.logits)
 

@@ -26,7 +26,7 @@ class FastTangentBP(OfTangents):
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """Σ_t |∇ₓLᵀ t| of each sample, (B,), summed over the tangents."""
         gradient = loss_gradient(lin, batch.y)
-        tangents = directions(batch, self.net.normalize).unbind(1)
+        tangents = directions(batch).unbind(1)
         along = torch.stack([(gradient * t).flatten(1).sum(dim=1) for t in tangents])
         return (along if self.signed else along.abs()).sum(dim=0)
 
@@ -35,7 +35,7 @@ class FastTangentBP(OfTangents):
         self, step: Step, batch: Batch, noise: Noise, strength: Factor, normalize: Normalize
     ) -> Tensor:
         """Those of Loss IBP with w = Σ_t sign(g · t) t: the forward mode is linear, so one pass serves all tangents."""
-        t = directions(batch, normalize).flatten(2)
+        t = directions(batch).flatten(2)
 
         def slopes(g: Tensor) -> tuple[Tensor, Tensor]:
             along = torch.einsum("bti,bi->bt", t.to(g.dtype), g.flatten(1))

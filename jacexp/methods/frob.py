@@ -8,14 +8,14 @@ from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import exact_jacobian, per_sample_norm, projected_frobenius, sphere_like
 from jacexp.jacobian.step import Factor, Passed, Step, scaled
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength
+from jacexp.methods.method import Method
 from jacexp.models.network import Normalize
 from jacexp.ranges import AtLeastZero
 
 
-class FrobeniusNorm(RegularizedModule):
+class FrobeniusNorm(Method):
     """CE + lam · mean ‖J‖_F², estimated by (C/n_proj) Σ_j ‖Jᵀu_j‖² (Hoffman et al. 2019; Johansson et al., Eq. 2).
 
     The u_j are uniform on the unit sphere of R^C, fresh for each sample of each batch; ``n_proj=0`` takes all C rows
@@ -28,12 +28,9 @@ class FrobeniusNorm(RegularizedModule):
     sample_dim = 1
 
     @override
-    def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
+    def draw(self, x: Tensor, z: Tensor, generator: torch.Generator | None) -> Noise:
         """Draw the projections, (n_proj, B, C), uniform on the unit sphere."""
-        if self.n_proj == 0:
-            return {}
-        logits = x.new_empty(len(x), self.net.n_classes)
-        return {"u": sphere_like(logits, self.n_proj, generator)}
+        return {"u": sphere_like(z, self.n_proj, generator)} if self.n_proj else {}
 
     @override
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
@@ -53,7 +50,7 @@ class FrobeniusNorm(RegularizedModule):
         Returns:
             The penalty, (B,).
         """
-        n_classes, dtype = self.net.n_classes, step.dy.dtype
+        n_classes, dtype = step.dy.shape[1], step.dy.dtype
         identity = torch.eye(n_classes, dtype=dtype, device=step.dy.device)
         u = noise["u"] if self.n_proj else identity[:, None].expand(-1, len(step.y), -1)
         adjoints: Passed = {}

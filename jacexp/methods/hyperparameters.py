@@ -1,6 +1,6 @@
 """Hyper-parameters: annotations of a method's class, which say each one's type, range and default.
 
-    class SpectralNorm(RegularizedModule):
+    class SpectralNorm(Method):
         lam: Strength
         n_iter: AtLeastOne = 1
         power: Literal[1, 2] = 1

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from torch import Tensor
 from typing_extensions import override
 
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.hyperparameters import AddedLater, Strength
+from jacexp.methods.method import Method
 
 Softmax = Annotated[Literal["omitted", "included"], AddedLater("omitted")]
 """Whether the extra passes go through the softmax's derivative P = diag p − p pᵀ, held constant: ‖P J v‖₁ or ‖J v‖₁."""
 
 
-class InvariantBackpropagation(RegularizedModule):
+class InvariantBackpropagation(Method):
     """CE + beta · mean penalty, where beta falls as the learning rate does unless ``beta_schedule="constant"``.
 
     The text is silent on it; each of the authors' scripts multiplies beta by the learning rate's own factor.
@@ -21,9 +21,10 @@ class InvariantBackpropagation(RegularizedModule):
     beta: Strength
     beta_schedule: Annotated[Literal["constant", "learning_rate"], AddedLater("constant")] = "learning_rate"
 
+    @property
     @override
-    def strength_in(self, epoch: int) -> float:
-        return self.beta * (self.recipe.factor(epoch) if self.beta_schedule == "learning_rate" else 1)
+    def follows_learning_rate(self) -> bool:
+        return self.beta_schedule == "learning_rate"
 
 
 def through_softmax(p: Tensor, Jv: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from jacexp.methods.draws import Noise
@@ -22,7 +22,7 @@ class L2(WeightPenalty):
     form: Literal["sum_squares", "weight_decay"] = "sum_squares"
 
     @override
-    def weight_penalty(self, noise: Noise) -> Tensor:
+    def weight_penalty(self, net: nn.Module, noise: Noise) -> Tensor:
         """Σ‖W‖² or half of it, () summed over all weights."""
-        total = torch.stack([w.square().sum() for w in weights_of(self.net)]).sum()
+        total = torch.stack([w.square().sum() for w in weights_of(net)]).sum()
         return total if self.form == "sum_squares" else total / 2

@@ -10,14 +10,14 @@ from jacexp.data.spec import Batch
 from jacexp.jacobian.linearize import Linearization
 from jacexp.jacobian.norms import per_sample_norm, power_iteration, standard_normal_like, unit
 from jacexp.jacobian.step import Factor, Passed, Step
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Noise
 from jacexp.methods.hyperparameters import Strength
+from jacexp.methods.method import Method
 from jacexp.models.network import Normalize
 from jacexp.ranges import AtLeastOne
 
 
-class SpectralNorm(RegularizedModule):
+class SpectralNorm(Method):
     """CE + lam · mean h(σ₁(J)), h(σ) = σ (Johansson et al., Eq. 8, Algorithm 1); ``power=2`` is h(σ) = σ².
 
     σ₁ is estimated by σ̂ = ‖Jᵀû‖, û = Jv/‖Jv‖, after n_iter power iterations from a fresh v ~ N(0, I) for each sample
@@ -30,7 +30,7 @@ class SpectralNorm(RegularizedModule):
     detach: bool = True
 
     @override
-    def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
+    def draw(self, x: Tensor, z: Tensor, generator: torch.Generator | None) -> Noise:
         """Draw the start of the power iteration, v ~ N(0, I), (B, *in)."""
         return {"v": standard_normal_like(x, generator)}
 

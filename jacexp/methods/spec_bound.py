@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,31 +30,21 @@ class SpectralBound(WeightPenalty):
     lam: Strength
     conv: Literal["reshaped", "operator"] = "reshaped"
 
-    def __init__(self, net: Network, **settings: Any) -> None:
-        """See `RegularizedModule`; the shapes of the draws become known with the first batch."""
-        super().__init__(net, **settings)
-        self._shapes: dict[str, torch.Size] = {}
-
     @override
-    def draw(self, x: Tensor, generator: torch.Generator) -> Noise:
-        """Draw the start of each weight's power iteration, v ~ N(0, I) in the shape of what the weight multiplies."""
-        return self.draw_several(x, 1, generator)[0]
-
-    @override
-    def draw_several(self, x: Tensor, n: int, generator: torch.Generator) -> Sequence[Noise]:
-        """Draw n of them at once."""
-        if not self._shapes:
-            self._shapes = input_shapes(self.net, x.shape[1:], self.conv)
+    def draw_several(
+        self, net: Network, x: Tensor, z: Tensor, n: int, generator: torch.Generator | None
+    ) -> Sequence[Noise]:
+        """Draw the start of each weight's power iterations, v ~ N(0, I) in the shape of what the weight multiplies."""
         drawn = {
             name: torch.randn((n, *shape), dtype=x.dtype, device=x.device, generator=generator)
-            for name, shape in self._shapes.items()
+            for name, shape in input_shapes(net, x.shape[1:], self.conv).items()
         }
         return [{name: value[i] for name, value in drawn.items()} for i in range(n)]
 
     @override
-    def weight_penalty(self, noise: Noise) -> Tensor:
+    def weight_penalty(self, net: nn.Module, noise: Noise) -> Tensor:
         """Σ_l σ̂(W_l)², () summed over the weights."""
-        layers = weighted_layers(self.net)
+        layers = weighted_layers(net)
         norms = [power_step(linear_map(layers[name], self.conv), v) for name, v in noise.items()]
         return torch.stack(norms).square().sum()
 
@@ -76,8 +67,20 @@ def linear_map(layer: nn.Linear | nn.Conv2d, conv: str) -> Callable[[Tensor], Te
     return partial(torch.mv, layer.weight.flatten(1))
 
 
-def input_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
-    """Find the shape of the v of each layer: (in,) of its matrix, or (C, H, W) for a convolution as an operator."""
+_shapes: WeakKeyDictionary[nn.Module, dict[tuple[torch.Size, str], dict[str, torch.Size]]] = (
+    WeakKeyDictionary()
+)
+
+
+def input_shapes(net: nn.Module, image: torch.Size, conv: str) -> dict[str, torch.Size]:
+    """Find, once a network, the shape of the v of each layer: (in,), or (C, H, W) for a convolution as an operator."""
+    known = _shapes.setdefault(net, {})
+    if (image, conv) not in known:
+        known[image, conv] = _found_shapes(net, image, conv)
+    return known[image, conv]
+
+
+def _found_shapes(net: nn.Module, image: torch.Size, conv: str) -> dict[str, torch.Size]:
     shapes: dict[str, torch.Size] = {}
     trial = copy.deepcopy(net).to("meta").eval()
 

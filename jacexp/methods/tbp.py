@@ -53,7 +53,7 @@ class TangentBP(OfTangents):
     @override
     def penalty(self, lin: Linearization, batch: Batch, noise: Noise) -> Tensor:
         """Σ_t ‖J t‖₁ of each sample, (B,), summed over tangents and logits."""
-        tangents = directions(batch, self.net.normalize).unbind(1)
+        tangents = directions(batch).unbind(1)
         products = [lin.jvp(t) for t in tangents]
         if self.softmax == "included":
             products = [through_softmax(lin.logits.softmax(dim=1), Jt) for Jt in products]
@@ -71,7 +71,7 @@ class TangentBP(OfTangents):
             The penalty, (B,).
         """
         passed: Passed = {}
-        t = directions(batch, normalize).transpose(0, 1).flatten(0, 1).to(step.dy.dtype)
+        t = directions(batch).transpose(0, 1).flatten(0, 1).to(step.dy.dtype)
         Jt = step.lin.forward(t, passed.__setitem__)
         s = Jt.sign()
         if self.softmax == "included":
@@ -82,15 +82,12 @@ class TangentBP(OfTangents):
         return per_sample_norm(Jt, 1).view(-1, len(step.y)).sum(dim=0)
 
 
-def directions(batch: Batch, normalize: Normalize) -> Tensor:
-    """Convert the tangents of a batch to the network's units.
-
-    Returns:
-        The tangents, (B, 5, C, H, W).
+def directions(batch: Batch) -> Tensor:
+    """Return the tangents of a batch in the network's units, (B, 5, C, H, W).
 
     Raises:
         ConfigError: if the batch comes without tangents.
     """
     if batch.tangents is None:
         raise ConfigError("this method needs batches with tangents: give the loader tangents=...")
-    return normalize.direction(batch.tangents)
+    return batch.tangents

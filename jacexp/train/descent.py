@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.stacked_network import StackedNetwork
+from jacexp.train.module import RegularizedModule
 
 
 class Descent(Protocol):

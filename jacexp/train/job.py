@@ -14,7 +14,7 @@ from jacexp.data.load import load
 from jacexp.data.spec import ImageSet, Split
 from jacexp.data.split import split, split_source
 from jacexp.errors import ConfigError, DataError, first_line
-from jacexp.methods.base import RegularizedModule
+from jacexp.methods.method import Method
 from jacexp.methods.optim import Recipe
 from jacexp.models.architectures import build
 from jacexp.models.network import Network
@@ -24,6 +24,7 @@ from jacexp.targets import imported
 from jacexp.train.callbacks import make_callbacks, own_callbacks
 from jacexp.train.config import METHODS, as_dict, data_root
 from jacexp.train.keys import check, check_grid
+from jacexp.train.module import RegularizedModule
 from jacexp.train.parts import data_set, network, own_data, own_network, own_training, science
 from jacexp.train.resume import Resume
 
@@ -170,19 +171,19 @@ def recipe(cfg: DictConfig) -> Recipe:
     return Recipe(t.lr, t.momentum, t.momentum_form, t.schedule, t.gamma, t.epochs, **numbers, **choices)
 
 
-def method_class(cfg: DictConfig) -> type[RegularizedModule]:
+def method_class(cfg: DictConfig) -> type[Method]:
     """Import the class that the method's ``_target_`` names.
 
     Returns:
         The class.
 
     Raises:
-        ConfigError: if there is no such class, it is not a RegularizedModule, or not the one of its name.
+        ConfigError: if there is no such class, it is not a Method, or not the one of its name.
     """
     target = str(cfg.method.get("_target_"))
     found = imported(target, "method._target_")
-    if not isinstance(found, type) or not issubclass(found, RegularizedModule):
-        raise ConfigError(f"method._target_={target} is not a jacexp.methods.RegularizedModule")
+    if not isinstance(found, type) or not issubclass(found, Method):
+        raise ConfigError(f"method._target_={target} is not a jacexp.methods.Method")
     name = str(cfg.method.get("name"))
     if (usual := _target_of(name)) and not issubclass(found, imported(usual, "method._target_")):
         raise ConfigError(
@@ -218,13 +219,13 @@ def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:
     """Wrap a network in the method that trains it.
 
     Returns:
-        The method, with the network inside.
+        Both, as a run trains them.
 
     Raises:
         ConfigError: if a hyper-parameter is impossible.
     """
-    train = {"engine": cfg.train.engine, "batch_size": cfg.train.batch_size}
-    return method_class(cfg)(net, **hyperparameters(cfg), recipe=recipe(cfg), seed=cfg.seed, **train)
+    method = method_class(cfg)(**hyperparameters(cfg), engine=cfg.train.engine)
+    return RegularizedModule(net, method, recipe=recipe(cfg), seed=cfg.seed, batch_size=cfg.train.batch_size)
 
 
 def _try_parts(cfg: DictConfig, module: RegularizedModule) -> None:
@@ -234,8 +235,8 @@ def _try_parts(cfg: DictConfig, module: RegularizedModule) -> None:
 
 
 def _check_tangents(cfg: DictConfig, module: RegularizedModule, in_shape: tuple[int, ...]) -> None:
-    tangents = module.tangents(in_shape, torch.device("cpu"))  # refuses what it cannot make
-    if tangents and module.precompute and cfg.data.augment != "none":
+    tangents = module.method.tangents(in_shape, torch.device("cpu"))  # refuses what it cannot make
+    if tangents and getattr(module.method, "precompute", False) and cfg.data.augment != "none":
         raise ConfigError(
             f"data.augment={cfg.data.augment}: tangents that were computed once do not follow augmented images; "
             "set method.precompute=false to compute them for each batch"

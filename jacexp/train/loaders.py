@@ -22,7 +22,8 @@ def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
     """
     cfg, data, module = job.cfg, job.data, job.module
     dtype = next(module.net.parameters()).dtype  # with train.precision=64, bytes are not rounded on their way
-    tangents = module.tangents(data.in_shape, device, dtype)
+    tangents = module.method.tangents(data.in_shape, device, dtype)
+    is_precomputed = getattr(module.method, "precompute", False)
     train = Loader(
         data.x_train,
         data.y_train,
@@ -31,7 +32,7 @@ def loaders(job: Job, device: torch.device) -> tuple[Loader, Loader, Loader]:
         device=device,
         dtype=dtype,
         augment=AUGMENTS[cfg.data.augment]() if cfg.data.augment != "none" else None,
-        tangents=tangents.of_set(data.x_train) if tangents and module.precompute else tangents,
+        tangents=tangents.of_set(data.x_train) if tangents and is_precomputed else tangents,
     )
     x_val, y_val = module.share.rows(data.x_val), module.share.rows(data.y_val)
     val, test = (

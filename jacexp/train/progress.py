@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 
-from jacexp.methods.training import Training
+from jacexp.train.training import Training
 
 _in_sweep = ContextVar("in_sweep", default=False)
 

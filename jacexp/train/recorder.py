@@ -12,12 +12,12 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from typing_extensions import override
 
 from jacexp.data.loader import Loader, StackedLoader
-from jacexp.methods.training import Training
 from jacexp.store.checkpoint import save_checkpoint, snapshot
 from jacexp.store.runs import RunDirectory, write_atomically
 from jacexp.train.job import Job
 from jacexp.train.loggers import RunLog
 from jacexp.train.stop import Stopped, stop_requested
+from jacexp.train.training import Training
 from jacexp.train.validation import best_row, evaluate
 
 SAVE_EVERY = 600.0
@@ -93,7 +93,7 @@ class Recorder(Checkpoint):
             job.resume.load_into(training, n, job.directory)
             job.resume.state, job.resume.sums = {}, []
             is_on = training.share.rank == 0
-            strength = type(job.module).strength
+            strength = job.module.method.strength
             self.logs.append(RunLog(job.cfg, job.directory, strength, job.resume.rows, is_on=is_on))
         for name, state in first.callbacks.items():
             self.callbacks[name].load_state_dict(state)
@@ -164,7 +164,7 @@ class Recorder(Checkpoint):
             if not training.alive[n]:
                 continue
             training.share.copy_buffers(job.module.net)
-            sums = evaluate(job.module, self.validation[n], trainer.precision_plugin)
+            sums = evaluate(job.module.net, self.validation[n], trainer.precision_plugin)
             job.module.val_sums = sums.joined(training.share)
             row = {"epoch": epoch, "lr": job.module.recipe.lr_at(epoch)}
             row |= {f"train_{name}": value for name, value in means[n].items()}

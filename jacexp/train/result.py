@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from jacexp.data.loader import Loader
 from jacexp.errors import StoreError
-from jacexp.methods.base import RegularizedModule
 from jacexp.store.checkpoint import load_network, save_network
 from jacexp.store.merge import merge_runs
 from jacexp.store.provenance import provenance
@@ -91,7 +90,7 @@ def measure(job: Job, test: Loader) -> dict[str, Any]:
     rows = job.resume.rows
     validation = best_row(rows) if job.cfg.checkpoint == "best" else rows[-1]
     net = load_network(job.directory, job.cfg.checkpoint).to(test.device)
-    tested = evaluate(RegularizedModule(net), test).counts()
+    tested = evaluate(net, test).counts()
     return {
         "epoch": validation["epoch"],
         "n_val": validation["val_n"],

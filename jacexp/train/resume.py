@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jacexp.errors import StoreError
-from jacexp.methods.training import Training
 from jacexp.store.checkpoint import RESUME, read_checkpoint, save_checkpoint
 from jacexp.store.runs import RunDirectory
+from jacexp.train.training import Training
 
 REMEDY = "delete it and train again"
 

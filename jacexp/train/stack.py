@@ -9,26 +9,25 @@ from typing_extensions import override
 
 from jacexp.data.spec import Batch
 from jacexp.errors import ConfigError
-from jacexp.jacobian.explicit import value_and_grads
-from jacexp.jacobian.step import PLAIN
+from jacexp.jacobian.step import PLAIN, value_and_grads
 from jacexp.jacobian.terms import Terms
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.draws import Ahead, Noise
+from jacexp.methods.method import Method
 from jacexp.methods.stacked_network import StackedNetwork
-from jacexp.methods.training import Training
 from jacexp.methods.weights import WeightPenalty
 from jacexp.random import stream_seed
 from jacexp.train.descent import descent_of
+from jacexp.train.module import RegularizedModule
 from jacexp.train.replay import Record, Replayed, Step
+from jacexp.train.training import Training
 
 
-def can_be_stacked(method: type[RegularizedModule]) -> bool:
+def can_be_stacked(method: type[Method]) -> bool:
     """Return whether a stack computes all that a method is: its explicit passes or its penalty on the weights."""
     of_weights = issubclass(method, WeightPenalty)
-    general = WeightPenalty if of_weights else RegularizedModule
-    steps = ("training_step", "terms", "explicit_terms", "plain_terms")
-    has_own_steps = any(getattr(method, step) is not getattr(general, step) for step in steps)
-    has_passes = method.passes is not RegularizedModule.passes
+    steps = ("compute", "explicit_terms", "objective")
+    has_own_steps = any(getattr(method, step) is not getattr(Method, step) for step in steps)
+    has_passes = method.passes is not Method.passes
     return not has_own_steps and (of_weights or has_passes or method.strength is None)
 
 
@@ -41,18 +40,19 @@ class StackedMethod:
         Raises:
             ConfigError: for a method that has neither explicit passes nor a penalty on the weights.
         """
-        if not can_be_stacked(type(modules[0])):
+        method = modules[0].method
+        if not can_be_stacked(type(method)):
             raise ConfigError(
-                f"{type(modules[0]).__name__} has no explicit passes, so its networks cannot be trained as one"
+                f"{type(method).__name__} has no explicit passes, so its networks cannot be trained as one"
             )
-        self.modules = list(modules)
+        self.modules, self.method = list(modules), method
         self.stack = StackedNetwork([module.net for module in modules])
         self.strengths = self.stack.weights.new_tensor([module.strength_value() for module in modules])
         self.has_dropout = modules[0].has_dropout
         self.plain = all(module.strength_value() == 0 for module in modules)
         self._ahead = Ahead(
             self._draw_ahead,
-            sample_dim=modules[0].sample_dim,
+            sample_dim=method.sample_dim,
             n_networks=self.stack.n,
             batch_size=modules[0].batch_size,
         )
@@ -63,7 +63,7 @@ class StackedMethod:
 
     def _draw_ahead(self, x: Tensor, epoch: int, block: int) -> Sequence[Noise]:
         alone = [module.draw_ahead(x, epoch, block) for module in self.modules]
-        return [self.modules[0].stacked_noise(drawn) for drawn in zip(*alone, strict=True)]
+        return [self.method.stacked_noise(drawn) for drawn in zip(*alone, strict=True)]
 
     def terms(self, batch: Batch, noise: Noise) -> tuple[Terms, Tensor]:
         """Compute the loss of each network's batch, and its gradient.
@@ -75,25 +75,25 @@ class StackedMethod:
         Returns:
             The terms, with a loss (N,) and a penalty (N · B,) or (N,), and the gradients as ``weights``, (N, P).
         """
-        template, normalize = self.modules[0], self.stack.normalize
+        method, normalize = self.method, self.stack.normalize
         rows = self.strengths.repeat_interleave(len(batch.x) // self.stack.n)
-        objective = None if self.plain else template.objective(batch, noise, rows, normalize)
+        objective = None if self.plain else method.objective(batch, lambda _: noise, rows, normalize)
         if objective is None:  # the clean images' own loss, with or without a penalty on the weights
             objective = PLAIN
         terms, gradients = value_and_grads(
             self.stack.body, normalize(batch.x), batch.y, objective, n_networks=self.stack.n
         )
         gradient = self.stack.in_a_row(gradients)
-        if self.plain or not isinstance(template, WeightPenalty):
+        if self.plain or not isinstance(method, WeightPenalty):
             return terms, gradient
-        penalty, of_penalty = self._weight_penalty(template, noise)
+        penalty, of_penalty = self._weight_penalty(method, noise)
         loss = terms.loss + self.strengths * penalty
         return terms._replace(loss=loss, penalty=penalty), gradient + self.strengths[:, None] * of_penalty
 
     def _weight_penalty(self, method: WeightPenalty, noise: Noise) -> tuple[Tensor, Tensor]:
         """Compute each network's penalty, (N,), and its gradient, (N, P)."""
-        template, body = _PenaltyOfWeights(method), self.stack.body
-        weights = {f"method.net.body.{name}": body.get_parameter(name).detach() for name in self.stack.names}
+        template, body = _PenaltyOfWeights(method, self.modules[0].net), self.stack.body
+        weights = {f"net.body.{name}": body.get_parameter(name).detach() for name in self.stack.names}
 
         def penalty(weights: dict[str, Tensor], noise: Noise) -> Tensor:
             return torch.func.functional_call(template, weights, (noise,))
@@ -105,12 +105,12 @@ class StackedMethod:
 class _PenaltyOfWeights(nn.Module):
     """A weight penalty as a module that can be called with other weights."""
 
-    def __init__(self, method: WeightPenalty) -> None:
+    def __init__(self, method: WeightPenalty, net: nn.Module) -> None:
         super().__init__()
-        self.method = method
+        self.method, self.net = method, net
 
     def forward(self, noise: Noise) -> Tensor:
-        return self.method.weight_penalty(noise)
+        return self.method.weight_penalty(self.net, noise)
 
 
 class StackTraining(Training):

@@ -14,9 +14,9 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
-from jacexp.methods.base import RegularizedModule
 from jacexp.methods.distributed import Share
 from jacexp.train.job import Job
+from jacexp.train.module import RegularizedModule
 from jacexp.train.progress import progress_callbacks
 
 

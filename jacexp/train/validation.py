@@ -6,27 +6,28 @@ import torch
 from pytorch_lightning.plugins.precision import Precision
 
 from jacexp.data.loader import Loader
-from jacexp.methods.base import RegularizedModule
+from jacexp.methods.method import plain_terms
 from jacexp.methods.sums import Sums
+from jacexp.models.network import Network
 
 
-def evaluate(module: RegularizedModule, images: Loader, precision: Precision | None = None) -> Sums:
+def evaluate(net: Network, images: Loader, precision: Precision | None = None) -> Sums:
     """Sum up what a network does with images, in eval mode; it is left in the mode that it was in.
 
     Args:
-        module: the network, in any method.
+        net: the network.
         images: where the network is.
         precision: of the training; None for that of the network's weights.
 
     Returns:
         The sums.
     """
-    net, precision, sums = module.net, precision or Precision(), Sums(device=images.device)
+    precision, sums = precision or Precision(), Sums(device=images.device)
     was_training = net.training
     net.eval()
     for batch in images:
         with torch.inference_mode(), precision.val_step_context():
-            sums.add(module.plain_terms(precision.convert_input(batch)), batch.y)
+            sums.add(plain_terms(net, precision.convert_input(batch)), batch.y)
     net.train(was_training)
     return sums
 

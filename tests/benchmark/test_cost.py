@@ -10,8 +10,7 @@ from jacexp.data import Batch
 from jacexp.errors import ConfigError
 from jacexp.jacobian import PLAIN, value_and_grads
 from jacexp.models import Network, Normalize
-from jacexp.random import make_generator
-from tests.laws import make
+from tests.laws import drawn, make
 
 CHANNELS = 32  # wide enough for no pass to be done by another convolution than the obvious one
 NET = nn.Sequential(
@@ -50,8 +49,8 @@ def test_steps_take_no_more_than_the_floor(method, net):
         expected += 2 * T.numel()  # g · t, and their sum
     as_it_is = Normalize(torch.zeros(CHANNELS, 1, 1), torch.ones(CHANNELS, 1, 1))
     module = make(method, Network(as_it_is, net, 4))
-    noise = module.draw(X, make_generator(0, "noise"))
-    objective = module.objective(BATCH, noise, 1.0, as_it_is) or PLAIN
+    noise = drawn(module, X)
+    objective = module.method.objective(BATCH, lambda _: noise, 1.0, as_it_is) or PLAIN
     with FlopCounterMode(display=False) as counter:
         value_and_grads(net, X, Y, objective)
     assert counter.get_total_flops() == 2 * expected

@@ -13,9 +13,8 @@ from jacexp.jacobian import PLAIN, Objective, explicit_loss, has_explicit_steps,
 from jacexp.jacobian.passes import PassesLinearization
 from jacexp.jacobian.rules.base import RULES, Rule, register_rule
 from jacexp.models import Network, Normalize
-from jacexp.random import make_generator
 from tests.jacobian.reference import DoubleBackward
-from tests.laws import make
+from tests.laws import drawn, make
 from tests.networks import IMAGE, N_CLASSES, body, images, labels, normals
 
 X, Y = images() - 0.4, labels()
@@ -44,8 +43,8 @@ def objective(method: str, strength=S, dtype=torch.float64) -> Objective:
     as_it_is = Normalize(torch.zeros(2, 1, 1), torch.ones(2, 1, 1))
     module = make(name, Network(as_it_is, nn.Identity(), N_CLASSES), **switches)
     of = Batch(BATCH.x.to(dtype), BATCH.y, BATCH.tangents.to(dtype))
-    noise = module.draw(of.x, make_generator(0, "noise"))
-    return module.objective(of, noise, strength, as_it_is)
+    noise = drawn(module, of.x)
+    return module.method.objective(of, lambda _: noise, strength, as_it_is)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -159,7 +158,7 @@ def test_shared_weights_add_up():
     gradients = []
     for engine in ("passes", "autograd"):
         module = make("loss_ibp", Network(as_it_is, net, 6))
-        module.engine = engine
+        module.method.engine = engine
         gradients.append(torch.autograd.grad(module.terms(BATCH, {}).loss, [*net.parameters()]))
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jacexp.methods.distributed import Share
-from tests.laws import METHODS, batch, make
+from tests.laws import METHODS, batch, drawn, make
 from tests.networks import network
 
 SIZES = (5, 2)  # unequal shares for three processes, and none for the last
@@ -24,7 +24,7 @@ def gradients(module, of):
 @pytest.mark.parametrize("n", SIZES)
 def test_the_average_of_the_gradients_is_that_of_the_joined_batch(method, n, engine):
     whole = make(method, network("conv"))
-    whole.engine = engine
+    whole.method.engine = engine
     shares = [copy.deepcopy(whole) for _ in range(3)]
     expected = gradients(whole, batch(n))
     for rank, module in enumerate(shares):
@@ -43,18 +43,18 @@ def test_the_average_of_the_gradients_is_that_of_the_joined_batch(method, n, eng
 @pytest.mark.parametrize("n", SIZES)
 def test_the_shares_of_what_is_drawn_are_what_is_drawn_for_the_batch(method, n):
     module = make(method, network("conv"))
-    noise = module.draw(batch(n).x, torch.Generator().manual_seed(0))
-    parts = [Share(rank, 3).noise(noise, module.sample_dim) for rank in range(min(3, n))]
-    for name, drawn in noise.items():
+    noise = drawn(module, batch(n).x)
+    parts = [Share(rank, 3).noise(noise, module.method.sample_dim) for rank in range(min(3, n))]
+    for name, whole in noise.items():
         for row in range(n):
-            own = parts[row % 3][name].select(module.sample_dim, row // 3)
-            assert torch.equal(own, drawn.select(module.sample_dim, row))
+            own = parts[row % 3][name].select(module.method.sample_dim, row // 3)
+            assert torch.equal(own, whole.select(module.method.sample_dim, row))
 
 
 def test_every_process_draws_the_whole_of_a_weight_penalty():
     module = make("spec_bound", network("conv"))
-    noise = module.draw(batch().x, torch.Generator().manual_seed(0))
-    assert Share(1, 2).noise(noise, module.sample_dim) is noise
+    noise = drawn(module, batch().x)
+    assert Share(1, 2).noise(noise, module.method.sample_dim) is noise
 
 
 def test_dropout_masks_differ_between_the_shares():

@@ -19,7 +19,7 @@ def module(method, seed=0):
 
 
 def ahead(of):
-    return Ahead(of.draw_ahead, sample_dim=of.sample_dim, batch_size=B)
+    return Ahead(of.draw_ahead, sample_dim=of.method.sample_dim, batch_size=B)
 
 
 @pytest.mark.parametrize("method", DRAWING)
@@ -53,7 +53,7 @@ def test_a_short_batch_takes_the_first_rows_even_where_a_run_goes_on_with_it(met
     of = module(method)
     of_whole, of_short = (ahead(of).of(batch(n).x, 0, 3) for n in (B, B - 1))
     for name, value in of_whole.items():
-        assert torch.equal(of_short[name], value.narrow(of.sample_dim, 0, B - 1))
+        assert torch.equal(of_short[name], value.narrow(of.method.sample_dim, 0, B - 1))
 
 
 @pytest.mark.parametrize("method", DRAWING)
@@ -62,15 +62,15 @@ def test_a_stack_draws_for_each_network_what_it_would_draw_alone(method, size):
     modules = [module(method, seed) for seed in (3, 4)]
     together = StackedMethod(modules).draw(batch(2 * size).x, 1, AHEAD + 1)
     alone = [ahead(module(method, seed)).of(batch(size).x, 1, AHEAD + 1) for seed in (3, 4)]
-    for name, value in modules[0].stacked_noise(alone).items():
+    for name, value in modules[0].method.stacked_noise(alone).items():
         assert torch.equal(together[name], value)
 
 
 def test_draws_for_samples_are_made_at_once():
     of, calls = module("spec"), []
-    draw = of.draw
-    of.__dict__["draw"] = lambda x, generator: calls.append(len(x)) or draw(x, generator)
+    draw = of.method.draw
+    of.method.draw = lambda x, z, generator: calls.append((len(x), len(z))) or draw(x, z, generator)
     draws = ahead(of)
     for number in range(AHEAD):
         draws.of(batch(B).x, 0, number)
-    assert calls == [AHEAD * B]
+    assert calls == [(AHEAD * B, AHEAD * B)]

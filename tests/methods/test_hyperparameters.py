@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from jacexp.errors import ConfigError
-from jacexp.methods import RegularizedModule
+from jacexp.methods import Method
 from jacexp.methods.hyperparameters import REQUIRED, Strength
 from jacexp.methods.loss_ibp import LossIBP
 from jacexp.ranges import AtLeastOne
@@ -37,7 +37,7 @@ def test_the_grid_sweeps_the_strength(name):
     assert swept == ({f"method.{cls.strength}"} if cls.strength else set())
 
 
-STRENGTHS = [(name, make(name, network("mlp")).strength) for name in METHODS if name != "none"]
+STRENGTHS = [(name, make(name, network("mlp")).method.strength) for name in METHODS if name != "none"]
 NAN, INF = float("nan"), float("inf")
 
 
@@ -80,7 +80,7 @@ def test_what_a_hyper_parameter_cannot_be_is_refused(name, wrong, says):
         make(name, network("mlp"), **wrong)
 
 
-class OfOnesOwn(RegularizedModule):
+class OfOnesOwn(Method):
     lam: Strength
     depth: AtLeastOne = 2
     kind: Literal["a", "b"] | None = None
@@ -91,15 +91,15 @@ class OfOnesOwn(RegularizedModule):
 
 
 def test_a_class_of_ones_own_is_its_declaration():
-    module = OfOnesOwn(network("mlp"), lam=1, kind="b", seed=4)
-    assert (module.lam, module.depth, module.kind, module.seed) == (1.0, 2, "b", 4)
-    assert type(module.lam) is float
+    method = OfOnesOwn(lam=1, kind="b", engine="passes")
+    assert (method.lam, method.depth, method.kind, method.engine) == (1.0, 2, "b", "passes")
+    assert type(method.lam) is float
     assert list(OfOnesOwn.hyperparameters) == ["lam", "depth", "kind"]
     assert OfOnesOwn.strength == "lam"
     with pytest.raises(ConfigError, match=r"method.lam is missing: OfOnesOwn takes method.lam, method.depth"):
-        OfOnesOwn(network("mlp"))
+        OfOnesOwn()
     with pytest.raises(ConfigError, match=r"method.kind=c: choose one of a, b or null"):
-        OfOnesOwn(network("mlp"), lam=1, kind="c")
+        OfOnesOwn(lam=1, kind="c")
 
 
 def test_a_subclass_has_its_parents_too():
@@ -107,26 +107,26 @@ def test_a_subclass_has_its_parents_too():
         depth: AtLeastOne = 5
         wide: bool = False
 
-    assert OfOnesOwn(network("mlp"), lam=0.1).depth == 2
-    assert Deeper(network("mlp"), lam=0.1).depth == 5
+    assert OfOnesOwn(lam=0.1).depth == 2
+    assert Deeper(lam=0.1).depth == 5
     assert (list(Deeper.hyperparameters), Deeper.strength) == (["lam", "depth", "kind", "wide"], "lam")
 
 
 def with_a_constructor():
-    class Old(RegularizedModule):
-        def __init__(self, net, *, lam: float, **settings: Any):
-            super().__init__(net, **settings)
+    class Old(Method):
+        def __init__(self, *, lam: float, **settings: Any):
+            super().__init__(**settings)
             self.lam = lam
 
 
 def with_a_name_of_its_strength():
-    class Old(RegularizedModule):
+    class Old(Method):
         strength = "lam"
         lam: float = 0.1
 
 
 def with_two_strengths():
-    class Old(RegularizedModule):
+    class Old(Method):
         lam: Strength
         beta: Strength
 
@@ -142,8 +142,8 @@ def test_an_annotation_of_another_kind_is_refused():
         ConfigError, match=r"Old.net: .* is no type of a hyper-parameter.*ClassVar for what is none"
     ):
 
-        class Old(RegularizedModule):
-            net: RegularizedModule
+        class Old(Method):
+            net: Method
 
 
 def test_a_switch_that_was_added_later_names_a_run_only_where_it_is_another():

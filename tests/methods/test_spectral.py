@@ -7,7 +7,7 @@ from torch import nn
 from jacexp.jacobian import exact_jacobian
 from jacexp.methods.spec_bound import input_shapes
 from jacexp.random import make_generator
-from tests.laws import batch, make, penalty
+from tests.laws import batch, drawn, make, penalty
 from tests.networks import network
 
 
@@ -19,7 +19,7 @@ def jacobian(net, of):
 @pytest.mark.parametrize("net", ["conv", "batch_norm"])
 def test_spec_follows_algorithm_1_at_the_normalised_input(net):
     module, of = make("spec", network(net), n_iter=2), batch()
-    v = module.draw(of.x, make_generator(0, "noise"))["v"].flatten(1)
+    v = drawn(module, of.x)["v"].flatten(1)
     j = jacobian(network(net), of)
     for _ in range(2):
         u = torch.einsum("bci,bi->bc", j, v / v.norm(dim=1, keepdim=True))
@@ -31,7 +31,7 @@ def test_spec_holds_u_constant():
     """d σ̂ = d ‖Jᵀû‖ at fixed û, by automatic differentiation of the written-out Jacobian."""
     net, of = network("mlp"), batch(3)
     module = make("spec", net)
-    v = module.draw(of.x, make_generator(0, "noise"))["v"].flatten(1)
+    v = drawn(module, of.x)["v"].flatten(1)
     j = jacobian(net, of)
     u = nn.functional.normalize(torch.einsum("bci,bi->bc", j, v), dim=1).detach()
     parameters = list(net.parameters())
@@ -48,7 +48,7 @@ def test_spec_holds_u_constant():
 def test_spec_loss_is_cross_entropy_plus_lam_times_the_mean():
     of = batch()
     module = make("spec", network("conv"), lam=0.7)
-    terms = module.terms(of, module.draw(of.x, make_generator(0, "noise")))
+    terms = module.terms(of, drawn(module, of.x))
     ce = nn.functional.cross_entropy(module.net(of.x), of.y)
     torch.testing.assert_close(terms.loss, ce + 0.7 * terms.penalty.mean())
     squared = make("spec", module.net, power=2)
@@ -60,7 +60,7 @@ def test_frob_is_the_squared_norm_without_a_half():
     j = jacobian(net, of)
     torch.testing.assert_close(penalty(make("frob", net, n_proj=0), of), j.square().sum((1, 2)))
     module = make("frob", net, n_proj=3)
-    u = module.draw(of.x, make_generator(0, "noise"))["u"]
+    u = drawn(module, of.x)["u"]
     torch.testing.assert_close(u.norm(dim=-1), torch.ones(3, 5, dtype=torch.float64))
     rows = torch.einsum("bci,nbc->nbi", j, u)
     torch.testing.assert_close(penalty(module, of), 4 / 3 * rows.square().sum((0, 2)))
@@ -96,7 +96,7 @@ def matrices(net):
 def test_spec_bound_sums_one_power_iteration_of_each_weight():
     net, of = network("conv"), batch()
     module = make("spec_bound", net)
-    noise = module.draw(of.x, make_generator(0, "noise"))
+    noise = drawn(module, of.x)
     total = 0.0
     for w, v in zip(matrices(net), noise.values(), strict=True):
         u = nn.functional.normalize(w @ v, dim=0)
@@ -109,7 +109,9 @@ def test_spec_bound_gradient_at_the_singular_vector_is_that_of_the_norm():
     module = make("spec_bound", net)
     layers = {name: m for name, m in net.named_modules() if isinstance(m, nn.Linear)}
     noise = {name: torch.linalg.svd(m.weight.detach()).Vh[0] for name, m in layers.items()}
-    found = torch.autograd.grad(module.weight_penalty(noise), [m.weight for m in layers.values()])
+    found = torch.autograd.grad(
+        module.method.weight_penalty(module.net, noise), [m.weight for m in layers.values()]
+    )
     exact = sum(torch.linalg.matrix_norm(m.weight, 2).square() for m in layers.values())
     for one, other in zip(
         found, torch.autograd.grad(exact, [m.weight for m in layers.values()]), strict=True
@@ -121,7 +123,7 @@ def test_spec_bound_of_a_convolution_as_an_operator():
     """At the top singular vector of the unrolled convolution, the estimate is its norm."""
     net, of = network("conv"), batch()
     module = make("spec_bound", net, conv="operator")
-    noise = module.draw(of.x, make_generator(0, "noise"))
+    noise = drawn(module, of.x)
     convolution, last = net.body[0], net.body[-1]
     unrolled = torch.autograd.functional.jacobian(
         lambda v: nn.functional.conv2d(v[None], convolution.weight).flatten(), noise["body.0"]
@@ -130,7 +132,7 @@ def test_spec_bound_of_a_convolution_as_an_operator():
     noise["body.0"] = vh[0].view(2, 8, 8)
     noise["body.4"] = torch.linalg.svd(last.weight.detach()).Vh[0]
     expected = sigma[0].square() + torch.linalg.matrix_norm(last.weight, 2).square()
-    torch.testing.assert_close(module.weight_penalty(noise), expected)
+    torch.testing.assert_close(module.method.weight_penalty(module.net, noise), expected)
 
 
 def test_operator_norms_bound_the_jacobian_and_reshaped_ones_need_not():
@@ -148,11 +150,11 @@ def test_spec_bound_holds_u_constant_and_draws_it_anew():
     net, of = network("mlp"), batch()
     module = make("spec_bound", net)
     generator = make_generator(0, "noise")
-    noise, later = module.draw(of.x, generator), module.draw(of.x, generator)
+    (noise,), (later,) = module.draw(of.x, 1, generator), module.draw(of.x, 1, generator)
     assert all(not torch.equal(noise[name], later[name]) for name in noise)
     layers = [net.get_submodule(name).weight for name in noise]
     us = [nn.functional.normalize(w @ v, dim=0).detach() for w, v in zip(layers, noise.values(), strict=True)]
     expected = sum((w.T @ u).square().sum() for w, u in zip(layers, us, strict=True))
-    found = torch.autograd.grad(module.weight_penalty(noise), layers)
+    found = torch.autograd.grad(module.method.weight_penalty(module.net, noise), layers)
     for one, other in zip(found, torch.autograd.grad(expected, layers), strict=True):
         torch.testing.assert_close(one, other)

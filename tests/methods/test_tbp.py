@@ -44,7 +44,7 @@ def test_a_network_that_does_not_see_shifts_pays_for_scalings_alone():
     module = make("tbp", Network(Normalize(std, std), body, 3))
     x = torch.zeros(1, *shape)
     x[..., 11:13, 11:13] = 1.0
-    tangents = module.tangents(shape, torch.device("cpu"))(x)
+    tangents = module.method.tangents(shape, torch.device("cpu"))(x)
 
     def pays(name):
         t = tangents[:, [Tangents.names.index(name)]]
@@ -59,9 +59,9 @@ def test_a_network_that_does_not_see_shifts_pays_for_scalings_alone():
 def test_the_switches_of_the_tangents_arrive_there(name):
     x = batch(dtype=torch.float32).x
     module = make(name, network("conv"), sigma=1.3, tangent_unit="half_side", border="zero")
-    made = module.tangents(IMAGE, torch.device("cpu"))(x)
+    made = module.method.tangents(IMAGE, torch.device("cpu"))(x)
     assert torch.equal(made, Tangents(IMAGE, sigma=1.3, unit="half_side", border="zero")(x))
-    default = make(name, network("conv")).tangents(IMAGE, torch.device("cpu"))(x)
+    default = make(name, network("conv")).method.tangents(IMAGE, torch.device("cpu"))(x)
     assert torch.equal(default, Tangents(IMAGE, sigma=0.9, unit="pixel", border="replicate")(x))
 
 
@@ -70,7 +70,7 @@ def test_wrong_use_is_refused(name):
     with pytest.raises(ConfigError, match="batches with tangents"):
         penalty(make(name, network("mlp")), batch()._replace(tangents=None))
     with pytest.raises(ConfigError, match=r"tangents need images \(C, H, W\)"):
-        make(name, network("mlp")).tangents((64,), torch.device("cpu"))
+        make(name, network("mlp")).method.tangents((64,), torch.device("cpu"))
 
 
 def test_through_the_softmax_it_is_the_norm_of_what_probabilities_change_by():

@@ -105,7 +105,7 @@ def test_strength_zero_is_standard_back_propagation_bit_for_bit(name, net):
             steps(module, batch(dtype=torch.float32))
         return module.net.state_dict()
 
-    strength = make(name, network(net)).strength
+    strength = make(name, network(net)).method.strength
     plain, off, on = trained("none"), trained(name, **{strength: 0.0}), trained(name, **{strength: 0.1})
     assert all(torch.equal(plain[key], off[key]) for key in plain)
     assert not all(torch.equal(plain[key], on[key]) for key in plain), "and a strength does something"

@@ -5,13 +5,16 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from jacexp.errors import ConfigError
-from jacexp.methods import Recipe, RegularizedModule, Terms
+from jacexp.methods import Method, Recipe, Terms
 from jacexp.methods.draws import AHEAD
 from jacexp.methods.hyperparameters import Strength
 from jacexp.methods.loss_ibp import LossIBP
+from jacexp.methods.method import plain_terms
 from jacexp.methods.sums import Sums
 from jacexp.methods.weights import WeightPenalty
+from jacexp.train.module import RegularizedModule
 from tests.laws import batch, make
+from tests.laws import drawn as drawn_for
 from tests.networks import network
 
 
@@ -19,8 +22,13 @@ def drawn(monkeypatch, method, *, seed=0, epoch=0, batch_idx=0):
     """What a training step draws for its penalty, by name."""
     module, kept = make(method, network("conv")), {}
     module.seed = seed
-    terms = module.terms
-    monkeypatch.setattr(module, "terms", lambda of, noise: kept.update(noise) or terms(of, noise))
+    compute = module.method.compute
+
+    def kept_of(net, of, draw, strength):
+        kept.update(draw(None))
+        return compute(net, of, draw, strength)
+
+    monkeypatch.setattr(module.method, "compute", kept_of)
     monkeypatch.setattr(RegularizedModule, "current_epoch", property(lambda _: epoch))
     module.training_step(batch(), batch_idx)
     return kept
@@ -76,7 +84,7 @@ def test_sums_do_not_depend_on_when_they_are_looked_at(monkeypatch):
         sums = Sums()
         for i in range(7):
             of, module = batch(i + 1), make("spec", network("conv"))
-            sums.add(module.terms(of, module.draw(of.x, torch.Generator().manual_seed(i))), of.y)
+            sums.add(module.terms(of, drawn_for(module, of.x)), of.y)
         totals.append(sums.means()[0])
     for other in totals[1:]:
         assert other == pytest.approx(totals[0], rel=1e-12)
@@ -95,8 +103,9 @@ def test_the_cosine_schedule_is_pytorch_s():
 def test_auto_takes_the_passes_where_every_layer_has_a_rule():
     for net, explicit in (("conv", True), ("batch_norm", True), ("attention", False), ("dropout", False)):
         module = make("loss_ibp", network(net))
-        module.engine = "auto"
-        assert (module.explicit_terms(batch(), {}) is not None) is explicit, net
+        module.method.engine = "auto"
+        terms = module.method.explicit_terms(module.net, batch(), lambda _: {}, 1.0)
+        assert (terms is not None) is explicit, net
 
 
 RETURNS = {
@@ -109,7 +118,7 @@ RETURNS = {
 
 
 @pytest.mark.parametrize("returned", RETURNS)
-@pytest.mark.parametrize("base", [RegularizedModule, WeightPenalty])
+@pytest.mark.parametrize("base", [Method, WeightPenalty])
 def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
     class OfOnesOwn(base):
         lam: Strength
@@ -117,13 +126,11 @@ def test_a_penalty_of_another_shape_ends_the_first_step(base, returned):
         def penalty(self, lin, batch, noise):
             return RETURNS[returned](lin.logits)
 
-        def weight_penalty(self, noise):
-            return RETURNS[returned](self.net.body[-1].weight)
+        def weight_penalty(self, net, noise):
+            return RETURNS[returned](net.body[-1].weight)
 
-    wanted = (
-        r"one number a sample, \(5,\)" if base is RegularizedModule else r"one number for all weights, \(\)"
-    )
-    module = OfOnesOwn(network("conv"), lam=0.1)
+    wanted = r"one number a sample, \(5,\)" if base is Method else r"one number for all weights, \(\)"
+    module = RegularizedModule(network("conv"), OfOnesOwn(lam=0.1))
     if base is WeightPenalty and returned == "one number":
         module.training_step(batch(), 0).backward()
         return
@@ -136,7 +143,7 @@ def test_a_penalty_of_explicit_passes_has_one_number_a_sample_too():
         def passes(self, *args):
             return super().passes(*args).sum()
 
-    module = Broken(network("conv"), beta=0.1)
+    module = RegularizedModule(network("conv"), Broken(beta=0.1))
     with pytest.raises(ConfigError, match=r"Broken returned a tensor \(\) as its penalty"):
         module.training_step(batch(), 0)
 
@@ -154,7 +161,7 @@ def test_beta_may_fall_as_the_learning_rate_does(monkeypatch, method):
         module = make(method, network("mlp"), beta=2.0, beta_schedule=schedule)
         module.recipe = recipe
         losses[schedule] = module.training_step(batch(), 0)
-    terms = module.plain_terms(batch())
+    terms = plain_terms(module.net, batch())
     penalty = (losses["constant"] - terms.loss) / 2.0
     torch.testing.assert_close(losses["learning_rate"], terms.loss + 2.0 * 0.98**5 * penalty)
 
@@ -163,9 +170,9 @@ def test_beta_may_fall_as_the_learning_rate_does(monkeypatch, method):
 def test_at_strength_zero_no_penalty_is_drawn_or_computed(monkeypatch, method):
     """A penalty that is multiplied by 0 would still cost its passes, and turn an infinite one into NaN."""
     module = make(method, network("conv"))
-    setattr(module, module.strength, 0.0)
-    for name in ("draw", "terms"):
-        monkeypatch.setattr(module, name, None)
+    setattr(module.method, module.method.strength, 0.0)
+    for name in ("draw", "explicit_terms", "autograd_terms"):
+        monkeypatch.setattr(module.method, name, None)
     assert torch.equal(
         module.training_step(batch(), 0), make("none", network("conv")).training_step(batch(), 0)
     )

@@ -8,7 +8,7 @@ from tests.laws import METHODS, make
 from tests.networks import network
 
 TINY = ("data.subset=60", "data.holdout=30", "train.batch_size=16", "train.epochs=2")
-STRENGTH = {name: make(name, network("mlp")).strength for name in METHODS}
+STRENGTH = {name: make(name, network("mlp")).method.strength for name in METHODS}
 
 
 def grid(configure, method, *words, n=3, **where):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from jacexp.methods import RegularizedModule, Strength
+from jacexp.methods import Method, Strength
 
 
 class Residual(nn.Module):
@@ -80,7 +80,7 @@ class Named(Perceptron):
         super().__init__(in_features, num_classes)
 
 
-class LogitNorm(RegularizedModule):
+class LogitNorm(Method):
     """CE + lam · mean ‖z‖²."""
 
     lam: Strength

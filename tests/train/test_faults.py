@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from jacexp.errors import JacexpError, RunLockedError, StoreError
-from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.merge import merge_runs
 from jacexp.train import recorder
@@ -17,6 +16,7 @@ from jacexp.train import result as result_module
 from jacexp.train import run as run_module
 from jacexp.train.fused import train_together
 from jacexp.train.job import identify
+from jacexp.train.module import RegularizedModule
 from jacexp.train.run import run
 from jacexp.train.stack import StackTraining
 from tests.faults import Killed, fill_disk

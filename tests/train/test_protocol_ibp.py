@@ -146,13 +146,13 @@ def test_a_run_is_the_recursion_written_out(configure, tmp_path):
     cfg = configure("+method=loss_ibp", "method.beta=0.3", *SHORT, *small)
     job = identify(cfg)
     module = job.module.double()
-    module.engine = "autograd"
+    module.method.engine = "autograd"
     images, _, _ = loaders(job, torch.device("cpu"))
     weights = list(module.net.parameters())
     speeds = [torch.zeros_like(w) for w in weights]
     for epoch in range(3):
         images.set_epoch(epoch)
-        module.beta = 0.3 * 0.98**epoch
+        module.method.beta = 0.3 * 0.98**epoch
         for batch in images:
             loss = module.terms(Batch(batch.x.double(), batch.y), {}).loss
             for w, v, g in zip(weights, speeds, torch.autograd.grad(loss, weights), strict=True):

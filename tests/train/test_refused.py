@@ -37,7 +37,7 @@ from jacexp.train.run import run
             "protocol.name=ibp labels another protocol, with protocol.paper=spec",
         ),
         (("+method=none", "protocol.name=spectral_vgg"), "with protocol.datasets="),
-        (("+method=none", "method._target_=jacexp.store.runs.RunDirectory"), "RegularizedModule"),
+        (("+method=none", "method._target_=jacexp.store.runs.RunDirectory"), "jacexp.methods.Method"),
         (("+method=none", "method._target_=jacexp.methods.nothing.Here"), "cannot be imported"),
     ],
 )

@@ -24,8 +24,8 @@ def together(method, kind="batch_norm", record=tape, device="cpu", **changes):
     for n, module in enumerate(modules):
         module.seed, module.batch_size = n, B
         module.recipe = Recipe(lr=0.05 * (n + 1), momentum=0.9, epochs=4, schedule="cosine")
-        if module.strength:
-            setattr(module, module.strength, 0.1 * (n + 1))
+        if module.method.strength:
+            setattr(module.method, module.method.strength, 0.1 * (n + 1))
     return StackTraining(modules, record=record)
 
 

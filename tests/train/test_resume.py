@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from jacexp.data import Batch
-from jacexp.methods import RegularizedModule, Terms
+from jacexp.methods import Terms
 from jacexp.methods.sums import Sums
 from jacexp.store.runs import RunDirectory
 from jacexp.train import job as job_module
 from jacexp.train import recorder as recorder_module
 from jacexp.train.fused import _equally_far, train_together
 from jacexp.train.job import Job, identify
+from jacexp.train.module import RegularizedModule
 from jacexp.train.recorder import Recorder
 from jacexp.train.resume import Resume
 from jacexp.train.run import run

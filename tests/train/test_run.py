@@ -8,13 +8,13 @@ import torch
 
 from jacexp.data import epoch_order
 from jacexp.errors import ConfigError, JacexpError
-from jacexp.methods import RegularizedModule
 from jacexp.store.checkpoint import load_network
 from jacexp.store.runs import RunDirectory
 from jacexp.store.tables import RUNS
 from jacexp.train import result as result_module
 from jacexp.train.job import identify
 from jacexp.train.loaders import loaders
+from jacexp.train.module import RegularizedModule
 from jacexp.train.recorder import Recorder
 from jacexp.train.run import run
 from jacexp.train.validation import best_row, evaluate
@@ -89,7 +89,7 @@ def test_the_recorded_counts_are_those_of_the_stored_network(configure, tmp_path
     for images, part in ((val, "val"), (test, "test")):
         logits = net(images.x / 255)
         correct = (logits.argmax(1) == images.y).sum().item()
-        found = evaluate(RegularizedModule(net), images).counts()
+        found = evaluate(net, images).counts()
         assert result["row"][f"n_{part}_correct"] == correct == found["n_correct"]
         loss = torch.nn.functional.cross_entropy(logits, images.y).item()
         assert result["row"][f"{part}_loss"] == pytest.approx(loss, rel=1e-6)
@@ -201,7 +201,7 @@ def test_the_best_epoch_is_the_one_that_is_tested(configure, tmp_path):
     job = identify(cfg)
     _, val, _ = loaders(job, torch.device("cpu"))
     best = load_network(directory(result, tmp_path), "best")
-    assert evaluate(RegularizedModule(best), val).counts()["loss"] == pytest.approx(min(losses))
+    assert evaluate(best, val).counts()["loss"] == pytest.approx(min(losses))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(configure, tmp_path):

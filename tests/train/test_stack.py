@@ -5,10 +5,11 @@ import torch
 
 from jacexp.data import Batch
 from jacexp.errors import ConfigError
-from jacexp.methods import RegularizedModule
+from jacexp.methods import Method
 from jacexp.methods.at import AdversarialTraining
 from jacexp.methods.draws import AHEAD
 from jacexp.methods.hyperparameters import Strength
+from jacexp.train.module import RegularizedModule
 from jacexp.train.stack import StackedMethod, can_be_stacked
 from tests.laws import METHODS, batch, make
 from tests.networks import network
@@ -26,16 +27,14 @@ def modules(method, kind, **changes):
         module.net.normalize.mean += 0.1 * n
         module.net.normalize.std *= 1 + n
         module.seed = SEEDS[n]
-        if module.strength:
-            setattr(module, module.strength, 0.1 * (n + 1))
+        if module.method.strength:
+            setattr(module.method, module.method.strength, 0.1 * (n + 1))
     return made
 
 
 def terms_alone(module, of, seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if not module.strength:
-            return module.plain_terms(of)
         return module.terms(of, module.draw_ahead(of.x, EPOCH, BATCH // AHEAD)[BATCH % AHEAD])
 
 
@@ -115,7 +114,7 @@ def test_networks_are_views_of_the_stack():
 def test_strength_zero_is_plain_training():
     made = modules("at", "conv")
     for module in made:
-        module.epsilon = 0.0
+        module.method.epsilon = 0.0
     of = batch(N * B)
     stacked, plain = StackedMethod(made), StackedMethod(modules("none", "conv"))
     assert stacked.draw(of.x, EPOCH, BATCH) == {}
@@ -125,7 +124,7 @@ def test_strength_zero_is_plain_training():
     assert not terms.penalty.any()
 
 
-class OfOnesOwn(RegularizedModule):
+class OfOnesOwn(Method):
     """As the README writes one: an equation, and no passes by hand."""
 
     lam: Strength
@@ -135,7 +134,7 @@ class OfOnesOwn(RegularizedModule):
 
 
 class WithItsOwnStep(AdversarialTraining):
-    def training_step(self, batch, batch_idx):
+    def compute(self, net, batch, draw, strength):
         raise NotImplementedError
 
 
@@ -144,7 +143,7 @@ def test_a_method_without_passes_is_refused(method):
     assert not can_be_stacked(method)
     settings = {"epsilon" if method is WithItsOwnStep else "lam": 0.1}
     with pytest.raises(ConfigError, match=f"{method.__name__} has no explicit passes"):
-        StackedMethod([method(network("conv"), **settings)])
+        StackedMethod([RegularizedModule(network("conv"), method(**settings))])
 
 
 def test_a_layer_without_a_stacked_rule_is_refused():

@@ -78,7 +78,7 @@ VALUES = {
     "method.n_iter=1.5": "method.n_iter=1.5: choose a whole number, 1 or more",
     "method.power=3": "method.power=3",
     "method.detach=perhaps": "method.detach=perhaps: choose true or false",
-    "method._target_=os.system": "method._target_=os.system is not a jacexp.methods.RegularizedModule",
+    "method._target_=os.system": "method._target_=os.system is not a jacexp.methods.Method",
     "method._target_=here.There": "method._target_=here.There cannot be imported",
     "method.name=frob": "method.name=frob is that of jacexp.methods.frob.FrobeniusNorm, not of jacexp.methods.spec",
     "train.lr=nan": "train.lr=nan must be a finite number above 0",

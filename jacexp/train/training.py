@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from jacexp.data.spec import Batch
 from jacexp.methods.distributed import Share
-from jacexp.methods.lightning import LeanLightningModule
 from jacexp.methods.sums import Sums
+from jacexp.train.lightning import LeanLightningModule
 
 
 class Training(LeanLightningModule):
