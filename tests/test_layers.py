@@ -18,7 +18,7 @@ LAYERS = [  # from the bottom to the top; within a layer nobody imports a neighb
     {"jacexp.jacobian", "jacexp.models", "jacexp.data"},
     {"jacexp.store"},
     {"jacexp.methods", "jacexp.evaluate"},
-    {"jacexp.train", "jacexp.report"},
+    {"jacexp.train", "jacexp.report", "jacexp.losses"},
     {"jacexp.sweep", "jacexp.results"},
     {"jacexp.benchmark"},
     {"jacexp.commands"},
@@ -33,6 +33,7 @@ FORBIDDEN = {  # what a module must not import, besides what lies above it
     "jacexp.evaluate": {"hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "jacexp.store": {"hydra", "pytorch_lightning", "matplotlib"},
     "jacexp.methods": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
+    "jacexp.losses": {"hydra", "omegaconf", "pytorch_lightning", "pandas", "matplotlib"},
     "jacexp.report": {"torch", "hydra", "pytorch_lightning"},
     "jacexp.results": {"torch", "hydra", "pytorch_lightning", "matplotlib"},
 }

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_args, get_origin
 
 from jacexp.errors import ConfigError, did_you_mean
 from jacexp.ranges import NotNegative, fits, in_words
@@ -48,8 +48,12 @@ class Hyperparameter:
     unnamed: object = None
     """The value at which it is no part of a run's name, if it was added later."""
 
-    def checked(self, value: Any) -> Any:
+    def checked(self, value: Any, prefix: str = "") -> Any:
         """Convert a whole number to float where the type is that, and refuse what does not fit.
+
+        Args:
+            value: the value.
+            prefix: what an error puts before the name.
 
         Returns:
             The value.
@@ -58,11 +62,12 @@ class Hyperparameter:
             ConfigError: saying what is allowed, for any other one; NaN and infinity never are.
         """
         if not fits(value, self.kind):
-            raise ConfigError(f"method.{self.name}={value}: choose {in_words(self.kind)}")
+            raise ConfigError(f"{prefix}{self.name}={value}: choose {in_words(self.kind)}")
         plain = get_args(self.kind)[0] if get_origin(self.kind) is Annotated else self.kind
         return float(value) if plain is float and isinstance(value, Real) else value
 
 
+@dataclass_transform(kw_only_default=True)  # so that editors complete the keyword arguments
 class Declared:
     """The parent of a base class whose subclasses declare hyper-parameters by their annotations.
 
@@ -110,8 +115,12 @@ class Declared:
         cls.strength = strengths[0] if strengths else None
 
     @classmethod
-    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def checked(cls, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         """Convert hyper-parameters to their declared types and complete them by their defaults.
+
+        Args:
+            given: values by name.
+            prefix: what an error puts before a name: ``method.`` where they come from a command line.
 
         Returns:
             Every hyper-parameter by name.
@@ -120,16 +129,16 @@ class Declared:
             ConfigError: for one that is missing, unknown, or has a value that is not allowed.
         """
         known = cls.hyperparameters
-        takes = ", ".join(f"method.{name}" for name in known) or "no hyper-parameter"
+        takes = ", ".join(f"{prefix}{name}" for name in known) or "no hyper-parameter"
         for name in given:
             if name not in known:
                 near = did_you_mean(name, known)
-                raise ConfigError(f"method.{name} is unknown{near}: {cls.__name__} takes {takes}")
+                raise ConfigError(f"{prefix}{name} is unknown{near}: {cls.__name__} takes {takes}")
         values = {name: given.get(name, p.default) for name, p in known.items()}
         for name, value in values.items():
             if value is REQUIRED:
-                raise ConfigError(f"method.{name} is missing: {cls.__name__} takes {takes}")
-        return {name: p.checked(values[name]) for name, p in known.items()}
+                raise ConfigError(f"{prefix}{name} is missing: {cls.__name__} takes {takes}")
+        return {name: p.checked(values[name], prefix) for name, p in known.items()}
 
     @classmethod
     def named(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from jacexp.data.spec import Batch
 from jacexp.data.tangents import Tangents
+from jacexp.errors import ConfigError
 from jacexp.jacobian.explicit import has_explicit_steps
 from jacexp.jacobian.linearize import Engine, Linearization, linearize
-from jacexp.jacobian.shapes import require_penalty
+from jacexp.jacobian.shapes import require_batch, require_classes, require_generator, require_penalty
 from jacexp.jacobian.step import Factor, Objective, Step, explicit_loss
 from jacexp.jacobian.terms import Terms
 from jacexp.methods.draws import Draw, Noise
 from jacexp.methods.hyperparameters import Declared
-from jacexp.models.network import Network, Normalize
+from jacexp.models.network import Network, Normalize, as_network
 
 
 class Method(Declared):
@@ -42,11 +44,54 @@ class Method(Declared):
         """Keep what the class declares.
 
         Raises:
-            ConfigError: for a hyper-parameter that is missing, unknown, or has a value that is not allowed.
+            ConfigError: for a hyper-parameter that is missing, unknown, or has a value that is not allowed, or an
+                unknown engine.
         """
         for name, value in self.checked(hyperparameters).items():
             setattr(self, name, value)
+        if engine not in get_args(Engine):
+            raise ConfigError(f"engine={engine!r}: choose {', '.join(get_args(Engine))}")
         self.engine = engine
+
+    def __call__(
+        self, net: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Compute the loss of a batch, (), to be differentiated once; see `parts`."""
+        return self.parts(net, x, y, generator=generator).loss
+
+    def parts(
+        self, net: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Terms:
+        """Compute the loss of a batch with what it is made of, by one forward pass (`at` and `fast_at`: by two).
+
+        Args:
+            net: any module, (B, *in) -> (B, C), whose Jacobian is taken at its input; or a `jacexp.models.Network`,
+                whose Jacobian is taken behind its normalisation. Strengths are in the units of that input, ``epsilon``
+                in those of x.
+            x: the batch, (B, *in), of floating-point numbers.
+            y: its classes, (B,), int64.
+            generator: where the draws come from; None for PyTorch's global generator.
+
+        Returns:
+            The loss, a mean over samples, and each sample's cross-entropy, penalty and logits. Only the loss has a
+            gradient.
+
+        Raises:
+            ConfigError: for a net, x, y or generator that is none of these.
+            NoRuleError: for a layer without a rule, with ``engine="passes"``.
+        """
+        require_network(net)
+        require_batch(x)
+        require_classes(y, x)
+        require_generator(generator, x)
+        network = as_network(net)
+        tangents = self.tangents(tuple(x.shape[1:]), x.device, x.dtype)
+        batch = Batch(x, y, None if tangents is None else tangents(x))
+
+        def draw(z: Tensor) -> Noise:
+            return self.draw_several(network, x, z, 1, generator)[0]
+
+        return self.compute(network, batch, draw, self.strength_value)
 
     @property
     def strength_value(self) -> float:
@@ -195,3 +240,18 @@ def plain_terms(net: Network, batch: Batch) -> Terms:
 def in_network_units(batch: Batch, normalize: Normalize) -> Batch:
     """Convert a batch's tangents, where it has some, to the network's units; x stays in pixels."""
     return batch if batch.tangents is None else batch._replace(tangents=normalize.direction(batch.tangents))
+
+
+def require_network(net: Any) -> None:
+    """Check what is to be trained.
+
+    Raises:
+        ConfigError: unless it is a module whose parameters may be given gradients by hand.
+    """
+    if not isinstance(net, nn.Module):
+        raise ConfigError(f"net is a {type(net).__name__}, not a torch.nn.Module: call criterion(net, x, y)")
+    if isinstance(net, DistributedDataParallel | DataParallel):
+        raise ConfigError(
+            f"net is a {type(net).__name__}, whose forward must see the whole loss: wrap the other way round, "
+            f"{type(net).__name__}(losses.WithLoss(net, criterion)), and call that with (x, y)"
+        )

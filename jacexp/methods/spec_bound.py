@@ -72,17 +72,17 @@ _shapes: WeakKeyDictionary[nn.Module, dict[tuple[torch.Size, str], dict[str, tor
 )
 
 
-def input_shapes(net: nn.Module, image: torch.Size, conv: str) -> dict[str, torch.Size]:
+def input_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
     """Find, once a network, the shape of the v of each layer: (in,), or (C, H, W) for a convolution as an operator."""
-    known = _shapes.setdefault(net, {})
+    known = _shapes.setdefault(net.body, {})  # which outlives a wrapper of it
     if (image, conv) not in known:
         known[image, conv] = _found_shapes(net, image, conv)
     return known[image, conv]
 
 
-def _found_shapes(net: nn.Module, image: torch.Size, conv: str) -> dict[str, torch.Size]:
+def _found_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
     shapes: dict[str, torch.Size] = {}
-    trial = copy.deepcopy(net).to("meta").eval()
+    trial = copy.deepcopy(net).to("meta", torch.float32).eval()  # the type of the input below
 
     def record(layer: nn.Module, args: tuple[Tensor, ...], name: str) -> None:
         spatial = isinstance(layer, nn.Conv2d) and conv == "operator"

@@ -2,6 +2,6 @@
 
 from jacexp.models.architectures import ARCHITECTURES, build
 from jacexp.models.init import SCHEMES, initialize
-from jacexp.models.network import Network, Normalize
+from jacexp.models.network import Network, Normalize, as_network
 
-__all__ = ["ARCHITECTURES", "SCHEMES", "Network", "Normalize", "build", "initialize"]
+__all__ = ["ARCHITECTURES", "SCHEMES", "Network", "Normalize", "as_network", "build", "initialize"]

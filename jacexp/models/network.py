@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from jacexp.errors import ConfigError
 
@@ -71,3 +72,39 @@ class Network(nn.Module):
                 f"a network must return their logits, ({len(x)}, {self.n_classes})"
             )
         return z
+
+
+class Unchanged(Normalize):
+    """The normalisation of a network whose own units are those of its input: none."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @override
+    def direction(self, t: Tensor) -> Tensor:
+        return t
+
+
+class Unnormalized(Network):
+    """Any module, (B, *in) to logits (B, C), as a network without a normalisation of ours.
+
+    Args:
+        body: the module, which is held and not copied.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.normalize, self.body = Unchanged(), body
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def as_network(net: nn.Module) -> Network:
+    """Return a network as it is, and any other module as an `Unnormalized` one."""
+    return net if isinstance(net, Network) else Unnormalized(net)

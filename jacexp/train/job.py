@@ -212,7 +212,9 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         given = as_dict(cfg.method)
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
-    return method_class(cfg).checked({k: v for k, v in given.items() if k not in ("_target_", "name")})
+    return method_class(cfg).checked(
+        {k: v for k, v in given.items() if k not in ("_target_", "name")}, prefix="method."
+    )
 
 
 def make_method(cfg: DictConfig, net: Network) -> RegularizedModule:

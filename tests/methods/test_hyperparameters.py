@@ -96,9 +96,9 @@ def test_a_class_of_ones_own_is_its_declaration():
     assert type(method.lam) is float
     assert list(OfOnesOwn.hyperparameters) == ["lam", "depth", "kind"]
     assert OfOnesOwn.strength == "lam"
-    with pytest.raises(ConfigError, match=r"method.lam is missing: OfOnesOwn takes method.lam, method.depth"):
+    with pytest.raises(ConfigError, match=r"lam is missing: OfOnesOwn takes lam, depth"):
         OfOnesOwn()
-    with pytest.raises(ConfigError, match=r"method.kind=c: choose one of a, b or null"):
+    with pytest.raises(ConfigError, match=r"^kind=c: choose one of a, b or null"):
         OfOnesOwn(lam=1, kind="c")
 
 
