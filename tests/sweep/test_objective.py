@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 
-import train
 from hydra_plugins.jacexp_launcher.launcher import JacexpLauncher
+from jacexp.commands.train import train
 from jacexp.train.config import register
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def test_the_launcher_returns_the_loss_of_each_job(tmp_path, monkeypatch):
 def test_train_py_returns_the_loss(configure, tmp_path, monkeypatch, rate):
     words = (*TINY, f"train.lr={rate}")
     monkeypatch.setattr(HydraConfig.instance(), "cfg", configure(*words, hydra=True))
-    loss = train.main(configure(*words))
+    loss = train(configure(*words))
     assert loss == (math.inf if rate == "1e9" else stored_loss(tmp_path, rate))
 
 
