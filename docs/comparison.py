@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from jacexp import exact_jacobian, frobenius_norm, spectral_norm
-from jacexp.benchmark.steps import MODULES, STRENGTH, Case, Step, loss_of, measure
+from jacexp import exact_jacobian, frobenius_norm, losses, spectral_norm
+from jacexp.benchmark.steps import STRENGTH, Case, Step, measure
 from jacexp.errors import ConfigError
-from jacexp.random import make_generator
 from jacexp.store.provenance import provenance
 
 PAGE = Path(__file__).with_name("comparison.md")
@@ -63,10 +62,9 @@ def double_backward(case: Case, penalty: Penalty) -> Step:
 
 
 def explicit(case: Case, method: str, **switches: int) -> Step:
-    """Make a step of one of jacexp's methods, by explicit passes."""
-    module = MODULES[method](case.net, engine="passes", lam=STRENGTH, **switches)
-    noise = module.draw(case.batch.x, make_generator(0))
-    return case.step(lambda: loss_of(module, case.batch, noise))
+    """Make a step of one of jacexp's losses, by explicit passes."""
+    criterion = getattr(losses, method)(engine="passes", lam=STRENGTH, **switches)
+    return case.step(lambda: criterion(case.net, case.batch.x, case.batch.y))
 
 
 def steps(case: Case, libraries: dict[str, Any]) -> dict[tuple[str, str], Step]:

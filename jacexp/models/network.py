@@ -106,5 +106,5 @@ class Unnormalized(Network):
 
 
 def as_network(net: nn.Module) -> Network:
-    """Return a network as it is, and any other module as an `Unnormalized` one."""
+    """Return a network as it is, and any other module as an ``Unnormalized`` one."""
     return net if isinstance(net, Network) else Unnormalized(net)
