@@ -25,6 +25,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "results/README.md",
+    "results/steps.md",
     "results/*/README.md",
     "examples/*/README.md",
     "docs/**",

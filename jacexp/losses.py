@@ -1,7 +1,8 @@
 """The eleven losses of both papers, for any training loop: ``loss = losses.spec(lam=0.01)(net, x, y)``.
 
 Each is named and configured as on the command line; `jacexp.methods.Method` says what a loss is called with, and a
-class of one's own that extends it is one more. ``beta`` is used as it is given: a schedule is the training loop's business.
+class of one's own that extends it is one more. ``beta`` is used as it is given: a schedule is the training loop's
+business.
 """
 
 from torch import Tensor, nn
