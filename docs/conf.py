@@ -75,6 +75,13 @@ def escape(*event):
             lines[i] = "".join(parts)
 
 
+def entitle(_, page, source):
+    """Give the stored times, which a benchmark writes as they are, the title that a page needs."""
+    if page == "results/steps":
+        source[0] = f"# Times of steps\n\n{source[0]}"
+
+
 def setup(app):
     """Escape docstrings before napoleon, which is called at 500, reads them."""
+    app.connect("source-read", entitle)
     app.connect("autodoc-process-docstring", escape, priority=400)
