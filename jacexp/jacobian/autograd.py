@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from jacexp.jacobian.composite import CompositeNorms
 from jacexp.jacobian.differentiability import named_layers, require_second_derivative
 from jacexp.jacobian.shapes import require_batch, require_logits, require_vector
 from jacexp.jacobian.statistics import frozen, recorded_statistics, uses_batch_statistics
@@ -34,7 +35,7 @@ class AutogradLinearization:
 
         norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and uses_batch_statistics(m)]
         # The fused attention kernels have no second derivative; the plain one has.
-        with sdpa_kernel(SDPBackend.MATH), named_layers(net, x):
+        with sdpa_kernel(SDPBackend.MATH), CompositeNorms(), named_layers(net, x):
             if norms:
                 rng = _RandomState(x)
                 with recorded_statistics(norms) as statistics:

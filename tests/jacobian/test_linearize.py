@@ -190,3 +190,39 @@ def test_safe_under_vmap_over_stacked_parameters(name):
     for (key, stack), grad in zip(parameters.items(), expected, strict=True):
         if grad is not None:
             torch.testing.assert_close(stack.grad[1], grad, msg=key)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.LayerNorm(6),
+        nn.LayerNorm((6, 5), elementwise_affine=False),
+        nn.GroupNorm(2, 6),
+        nn.RMSNorm(5),
+        nn.InstanceNorm1d(6, affine=True),
+        nn.InstanceNorm1d(6, track_running_stats=True),
+    ],
+    ids=str,
+)
+def test_the_jacobian_of_a_normalisation_has_the_gradient_of_its_values(norm):
+    """PyTorch's own layer and instance norm have a wrong third derivative, which J v would be differentiated by."""
+    shape = (6,) if norm.__dict__.get("normalized_shape") == (6,) else (6, 5)
+    net = nn.Sequential(nn.Unflatten(1, shape), norm, nn.Flatten()).double()
+    size = torch.Size(shape).numel()
+    x, v = normals(3, size), normals(3, size, seed=1)
+    torch.testing.assert_close(linearize(net, x, engine="autograd").logits, net(x))
+
+    def product(x):
+        return linearize(net, x, engine="autograd").jvp(v)
+
+    assert torch.autograd.gradcheck(product, (x.requires_grad_(),), fast_mode=True)
+
+
+def test_running_statistics_of_an_instance_norm_move_once_a_linearisation():
+    norm = nn.InstanceNorm1d(6, track_running_stats=True).double()
+    net, alone = nn.Sequential(norm, nn.Flatten()), copy.deepcopy(norm)
+    x = normals(3, 6, 5)
+    linearize(net, x, engine="autograd")
+    alone(x)
+    torch.testing.assert_close(norm.running_mean, alone.running_mean)
+    torch.testing.assert_close(norm.running_var, alone.running_var)
