@@ -62,7 +62,7 @@ class Method(Declared):
     def parts(
         self, net: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Terms:
-        """Compute the loss of a batch with what it is made of, by one forward pass (`at` and `fast_at`: by two).
+        """Compute the loss of a batch with what it is made of, by one forward pass, or two of ``at`` and ``fast_at``.
 
         Args:
             net: any module, (B, *in) -> (B, C), whose Jacobian is taken at its input; or a `jacexp.models.Network`,
