@@ -194,6 +194,12 @@ def test_a_method_of_ones_own_is_a_loss_too():
         (lambda x, y: criterion("none")(body("conv"), x.int(), y), "derivatives need floating-point"),
         (lambda x, y: criterion("none")(body("conv"), x, y[:2]), "one a sample"),
         (lambda x, y: criterion("spec")(body("conv"), x, y + 9), "beyond the network's"),
+        (lambda x, y: criterion("l2")(body("conv"), x, torch.full_like(y, -100)), "y has the class -100"),
+        (lambda x, y: criterion("spec")(body("conv"), x[:0], y[:0]), "the batch is empty"),
+        (
+            lambda x, y: criterion("spec")(body("conv"), x.requires_grad_(), y),
+            "engine='autograd', or x.detach",
+        ),
         (lambda x, y: criterion("tbp")(nn.Linear(128, 4), x.flatten(1), y), "tangents need images"),
         (lambda x, y: criterion("spec")(body("conv"), x, y, generator=3), "is no torch.Generator"),
     ],
@@ -201,6 +207,12 @@ def test_a_method_of_ones_own_is_a_loss_too():
 def test_wrong_input_is_one_clear_error(make, says):
     with pytest.raises(ConfigError, match=says):
         make(images(), labels())
+
+
+def test_by_autograd_the_input_has_a_gradient_too():
+    x = images().requires_grad_()
+    criterion("spec", engine="autograd")(body("conv"), x, labels()).backward()
+    assert x.grad.abs().sum() > 0
 
 
 PROCESSES = """

@@ -84,6 +84,7 @@ class Method(Declared):
         require_batch(x)
         require_classes(y, x)
         require_generator(generator, x)
+        self._require_trainable(x, y)
         network = as_network(net)
         tangents = self.tangents(tuple(x.shape[1:]), x.device, x.dtype)
         batch = Batch(x, y, None if tangents is None else tangents(x))
@@ -92,6 +93,24 @@ class Method(Declared):
             return self.draw_several(network, x, z, 1, generator)[0]
 
         return self.compute(network, batch, draw, self.strength_value)
+
+    def _require_trainable(self, x: Tensor, y: Tensor) -> None:
+        """Refuse what would give a wrong loss or gradient without a word.
+
+        Raises:
+            ConfigError: for an empty batch, a class below 0, or an x that waits for a gradient of explicit passes.
+        """
+        if not len(x):
+            raise ConfigError("the batch is empty: its mean loss is undefined")
+        if y.device.type == "cpu" and y.min() < 0:  # a comparison on a GPU would wait for it
+            raise ConfigError(
+                f"y has the class {y.min().item()}; classes are 0 and more, and none is ignored"
+            )
+        if x.requires_grad and torch.is_grad_enabled() and self.engine != "autograd":
+            raise ConfigError(
+                "x requires a gradient, which explicit passes do not compute: give the loss engine='autograd', "
+                "or x.detach()"
+            )
 
     @property
     def strength_value(self) -> float:

@@ -82,7 +82,7 @@ def input_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.
 
 def _found_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch.Size]:
     shapes: dict[str, torch.Size] = {}
-    trial = copy.deepcopy(net).to("meta", torch.float32).eval()  # the type of the input below
+    trial = copy.deepcopy(net).to("meta").eval()
 
     def record(layer: nn.Module, args: tuple[Tensor, ...], name: str) -> None:
         spatial = isinstance(layer, nn.Conv2d) and conv == "operator"
@@ -90,5 +90,6 @@ def _found_shapes(net: Network, image: torch.Size, conv: str) -> dict[str, torch
 
     for name, layer in weighted_layers(trial).items():
         layer.register_forward_pre_hook(partial(record, name=name))
-    trial(torch.empty(1, *image, device="meta"))
+    dtype = next(net.parameters()).dtype
+    trial(torch.empty(1, *image, device="meta", dtype=dtype))
     return shapes
