@@ -1,5 +1,6 @@
 """Tangent back-propagation."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import torch
@@ -37,8 +38,20 @@ class OfTangents(InvariantBackpropagation):
     def tangents(
         self, in_shape: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
     ) -> Tangents:
-        unit, border = self.tangent_unit, self.border
-        return Tangents(in_shape, sigma=self.sigma, unit=unit, border=border, device=device, dtype=dtype)
+        return _tangents(in_shape, self.sigma, self.tangent_unit, self.border, device, dtype)
+
+
+@lru_cache(maxsize=8)  # 0.2 ms, which a loss in a training loop of one's own would pay at each step
+def _tangents(
+    in_shape: tuple[int, ...],
+    sigma: float,
+    unit: str,
+    border: str,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tangents:
+    with torch.inference_mode(False):  # or what is kept could not take part in a training later
+        return Tangents(in_shape, sigma=sigma, unit=unit, border=border, device=device, dtype=dtype)
 
 
 class TangentBP(OfTangents):
