@@ -5,11 +5,41 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from typing_extensions import override
 
 from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
+
+
+def explained(words: Sequence[str], text: str | None) -> bool:
+    """Print a command's own text if help is asked for; return whether it is."""
+    asked = bool({"-h", "--help"} & set(words))
+    if asked:
+        print(text)
+    return asked
+
+
+def output_file(word: str, formats: Sequence[str]) -> Path:
+    """Read the word of ``out=``, before any work.
+
+    Args:
+        word: a path.
+        formats: the endings that it may have.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: for another format, or a folder that is not there.
+    """
+    path = Path(word)
+    if path.suffix not in formats:
+        raise ConfigError(f"out={word} must end in {'one of ' * (len(formats) > 1)}{', '.join(formats)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"out={word} is no file in a folder that exists")
+    return path
 
 
 def pairs(words: Sequence[str], usage: str) -> dict[str, str]:

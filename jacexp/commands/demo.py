@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
+from jacexp.arguments import explained
 from jacexp.data.spec import Split
 from jacexp.errors import ConfigError
 from jacexp.evaluate.noise import white_noise
@@ -26,8 +27,7 @@ SETTINGS = ("dataset=digits", "train.epochs=15", "train.batch_size=16", "method.
 
 def main(words: Sequence[str]) -> int:
     """Train what is not trained yet, evaluate it, and show the result."""
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
+    if explained(words, __doc__):
         return 0
     if words:
         raise ConfigError(f"the demo takes no arguments, but was given {words[0]!r}; jacexp train takes many")

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 from yaml import YAMLError
 
-from jacexp.arguments import Parser, pairs
+from jacexp.arguments import Parser, explained, pairs
 from jacexp.errors import ConfigError, JacexpError, StoreError, did_you_mean
 from jacexp.evaluate.own import register_evaluation
 from jacexp.evaluate.registry import find
@@ -155,8 +155,7 @@ def main(words: Sequence[str]) -> int:
     Returns:
         The exit status: 0, or 1 if a run could not be evaluated.
     """
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
+    if explained(words, __doc__):
         return 0
     cfg, filters = configure(words)
     name, settings, paths, device = cfg["eval"], cfg["settings"], cfg["paths"], device_of(str(cfg["device"]))

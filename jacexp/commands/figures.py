@@ -20,7 +20,7 @@ The best setting is that with the lowest mean validation loss, of those with the
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from jacexp.arguments import pairs
+from jacexp.arguments import explained, pairs
 from jacexp.errors import ConfigError, StoreError, did_you_mean
 from jacexp.report.arguments import KEYS, run
 from jacexp.report.beside import folders
@@ -37,8 +37,7 @@ def main(words: Sequence[str]) -> int:
     Returns:
         The exit status: 0, or 1 if the user's results are damaged and were left out.
     """
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
+    if explained(words, __doc__):
         return 0
     keys = [word.split("=")[0] for word in words]
     if "--results" in keys or all(key in KEYS for key in keys):

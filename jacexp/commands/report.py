@@ -14,10 +14,8 @@ chooses runs), tables that sort and filter, figures with the values under the po
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from jacexp.arguments import pairs
-from jacexp.errors import ConfigError
+from jacexp.arguments import explained, output_file, pairs
 from jacexp.report.page.content import page_of
 from jacexp.report.page.render import render
 from jacexp.report.write import write_files
@@ -32,11 +30,10 @@ def main(words: Sequence[str]) -> int:
     Returns:
         The exit status: 0, or 1 if the user's results are damaged and were left out.
     """
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
+    if explained(words, __doc__):
         return 0
     given = pairs(words, USAGE)
-    out = out_file(given.pop("out")) if "out" in given else None
+    out = output_file(given.pop("out"), (".html",)) if "out" in given else None
     asked = choose(given, ["out"])
     page = page_of(asked.store, *asked.results, title=asked.title, by=asked.by, versus=asked.versus)
     path = out or asked.folder / "report.html"
@@ -45,17 +42,3 @@ def main(words: Sequence[str]) -> int:
         print(f"warning: {note}", file=sys.stderr)
     print(f"wrote {path}")
     return int(bool(asked.store.damage))
-
-
-def out_file(word: str) -> Path:
-    """Check where the report goes, before any work.
-
-    Raises:
-        ConfigError: for another format, or a folder that is not there.
-    """
-    path = Path(word)
-    if path.suffix != ".html":
-        raise ConfigError(f"out={word} must end in .html")
-    if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(f"out={word} is no file in a folder that exists")
-    return path

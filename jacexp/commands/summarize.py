@@ -12,12 +12,11 @@ Per group: runs, mean and standard deviation of the test accuracy, its 95 % inte
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from jacexp.arguments import pairs
-from jacexp.errors import ConfigError, StoreError
+from jacexp.arguments import explained, output_file, pairs
+from jacexp.errors import StoreError
 from jacexp.report.markup import Document, latex, markdown
 from jacexp.report.summary import document, summary
 from jacexp.results import choose
@@ -33,11 +32,10 @@ def main(words: Sequence[str]) -> int:
     Returns:
         The exit status, 0.
     """
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
+    if explained(words, __doc__):
         return 0
     given = pairs(words, USAGE)
-    out = out_file(given.pop("out")) if "out" in given else None
+    out = output_file(given.pop("out"), FORMATS) if "out" in given else None
     asked = choose(given, ["out"])
     table, notes = summary(asked.results.runs, asked.by, asked.versus)
     made = document(asked.title or "all runs", table, notes, asked.by, asked.versus)
@@ -55,20 +53,6 @@ def main(words: Sequence[str]) -> int:
         raise StoreError(f"out={out} cannot be written ({error})") from error
     print(f"wrote {out}")
     return 0
-
-
-def out_file(word: str) -> Path:
-    """Check where a table goes, before any work.
-
-    Raises:
-        ConfigError: for another format, or a folder that is not there.
-    """
-    path = Path(word)
-    if path.suffix not in FORMATS:
-        raise ConfigError(f"out={word} must end in one of {', '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(f"out={word} is no file in a folder that exists")
-    return path
 
 
 def shown(made: Document) -> str:

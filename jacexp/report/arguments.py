@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from jacexp.arguments import pairs
+from jacexp.arguments import explained, pairs
 from jacexp.errors import ConfigError, did_you_mean
 from jacexp.report.beside import folders, make_good
 from jacexp.report.select import How
@@ -65,10 +65,8 @@ def run(job: Job, words: Sequence[str]) -> int:
     Returns:
         The exit status: 0, or 1 if the user's results are damaged and were left out.
     """
-    if {"--help", "-h"} & set(words):
-        print(
-            f"Reads the stored tables, yours in {OWN} and the reference's, and writes beside yours; {USAGE}."
-        )
+    text = f"Reads the stored tables, yours in {OWN} and the reference's, and writes beside yours; {USAGE}."
+    if explained(words, text):
         return 0
     arguments = parse(words)
     for error in make_good(arguments.results, arguments.reference):
